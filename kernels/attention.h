@@ -1,0 +1,49 @@
+#pragma once
+// Flash attention for one visit of the ring (DESIGN: "state is carried, never merged"). All data is f32.
+#include <functional>
+
+#include "kernels/attention_tiles.h"
+#include "runtime/core/arena.h"
+#include "runtime/core/tensor.h"
+
+namespace annulus {
+
+struct AttentionOptions {
+  float softmax_scale;  // multiplies q.k, usually 1 / sqrt(Dqk)
+};
+
+/// Called between query blocks, so that a transport that makes no progress by itself can move its messages.
+using ProgressHook = std::function<void()>;
+
+/// Throws UserError (64) unless K divides H and both widths are multiples of 8 up to 256; `where` starts the message.
+void require_supported(const AttentionDims& dims, const char* where);
+
+/// Query rows that the kernel takes together: what make_attention_tiles() must be given.
+int64_t attention_query_block();
+
+/// A packed block of keys and values: (B, K, Tk, Dqk) then (B, K, Tk, Dv), nothing else. It travels and is computed on
+/// as it is, and the gradient of a block has the same layout.
+int64_t kv_block_floats(const AttentionDims& dims);
+void pack_kv(TensorView block, ConstTensorView k_BTKD, ConstTensorView v_BTKD);
+void unpack_kv(TensorView k_BTKD, TensorView v_BTKD, ConstTensorView block);
+
+/// The carried state: for each query block, the unnormalised out, the reference maximum and the sum.
+int64_t attention_state_floats(const AttentionDims& dims, const AttentionTiles& tiles);
+
+/// One forward visit. q_BTHD may have strided tokens; `kv` is a packed block. Blocks marked `first` start their state,
+/// those marked `last` write out_BTHD and lse_BHT (natural log; a row that saw no key: out 0, lse -infinity).
+void attention_forward(TensorView out_BTHD, TensorView lse_BHT, TensorView state, ConstTensorView q_BTHD,
+                       ConstTensorView kv, const AttentionDims& dims, const AttentionTiles& tiles,
+                       const AttentionOptions& options, Arena& scratch, const ProgressHook& progress);
+
+/// delta = rowsum(out * dout), of the global out.
+void attention_delta(TensorView delta_BHT, ConstTensorView out_BTHD, ConstTensorView dout_BTHD);
+
+/// One backward visit: adds to dq_BTHD, and *writes* the gradient of this visit's keys and values to `dkv` (laid out
+/// like `kv`). lse and delta are those of the whole sequence.
+void attention_backward(TensorView dq_BTHD, TensorView dkv, ConstTensorView q_BTHD, ConstTensorView kv,
+                        ConstTensorView dout_BTHD, ConstTensorView lse_BHT, ConstTensorView delta_BHT,
+                        const AttentionDims& dims, const AttentionTiles& tiles, const AttentionOptions& options,
+                        Arena& scratch, const ProgressHook& progress);
+
+}  // namespace annulus

@@ -1,0 +1,30 @@
+#pragma once
+// Which instruction set this process computes with: chosen once, at start, for our kernels and for oneDNN alike.
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/cpu/isa_kernels.h"
+
+namespace annulus::cpu {
+
+/// The names this CPU can run, best first: some of "avx512", "avx2", "plain".
+std::vector<std::string> supported_isas();
+
+/// `name`: "auto" or one of the above. Throws UserError (64) naming what this CPU has. Call before the first kernel.
+void choose_isa(std::string_view name);
+
+/// The kernels of the chosen instruction set ("auto" if none was chosen).
+const IsaKernels& isa_kernels();
+
+/// The kernels of one instruction set that this CPU supports; for tests and benchmarks.
+const IsaKernels& kernels_of(std::string_view name);
+
+/// Threads of this rank's kernels; set by the thread that then calls them.
+void set_num_threads(int threads);
+int num_threads();
+
+/// GFLOP/s of one thread's fused multiply-adds: the best of the vector widths this CPU has, each tried for `seconds`.
+double measure_peak_gflops(double seconds);
+
+}  // namespace annulus::cpu

@@ -1,0 +1,30 @@
+#pragma once
+// The one thread pool: OpenMP, which oneDNN brings. How many threads a rank uses is set once (set_num_threads).
+#include <omp.h>
+
+#include <cstdint>
+
+namespace annulus::cpu {
+
+/// body(item, thread) for items 0..count-1, handed out in ascending order to whichever thread is free. An item may wait
+/// for a lower item: that one has been started. The body must not throw.
+template <class Body>
+void parallel_for(int64_t count, Body&& body) {
+  if (count <= 0) return;
+  if (count == 1 || omp_get_max_threads() == 1 || omp_in_parallel()) {
+    for (int64_t item = 0; item < count; ++item) body(item, 0);
+    return;
+  }
+  int64_t next = 0;
+#pragma omp parallel
+  {
+    const int thread = omp_get_thread_num();
+    for (;;) {
+      const int64_t item = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED);
+      if (item >= count) break;
+      body(item, thread);
+    }
+  }
+}
+
+}  // namespace annulus::cpu

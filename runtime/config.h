@@ -1,0 +1,74 @@
+#pragma once
+// Everything a run can be told, with its defaults: plain structs. One table (config_fields) gives each field its name
+// in files and on the command line, its bounds and its sentence of documentation.
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace annulus {
+
+struct RunConfig {
+  std::string name = "run";  // runs/NAME/ holds config, metrics and checkpoints
+  std::string directory = "runs";
+  int64_t seed = 1;
+};
+
+struct ModelConfig {
+  int64_t layers = 4, width = 256, heads = 4, kv_heads = 4, head_dim = 0, ffn = 0, vocab = 256;
+  bool tie_embeddings = true;
+  double rope_base = 10000.0, norm_epsilon = 1e-5;
+};
+
+struct DataConfig {
+  std::string path;
+  std::string tokenizer = "bytes";
+  int64_t sequence_length = 1024, global_batch = 4;
+  double validation_fraction = 0.05;
+};
+
+struct ParallelConfig {
+  int64_t dp = 1, cp = 1;
+  std::string placement = "zigzag", transport = "auto", isa = "auto";
+  int64_t threads = 0, in_process_ranks = 0;
+  double timeout_seconds = 600.0;
+};
+
+struct TrainConfig {
+  int64_t steps = 100, micro_batch = 1;
+  double learning_rate = 1e-3, min_learning_rate = 1e-4;
+  int64_t warmup_steps = 10;
+  double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weight_decay = 0.1, max_grad_norm = 1.0;
+  int64_t loss_tile = 1024, validate_every = 0, log_every = 1;
+};
+
+struct CheckpointConfig {
+  int64_t every = 0;
+};
+
+struct Config {
+  RunConfig run;
+  ModelConfig model;
+  DataConfig data;
+  ParallelConfig parallel;
+  TrainConfig train;
+  CheckpointConfig checkpoint;
+};
+
+/// One key of the config: where it lives in a Config, what it may be, and what it means.
+struct ConfigField {
+  std::string section, key, help;
+  std::variant<int64_t*, double*, bool*, std::string*> value;
+  double least = 0.0, most = 0.0;    // numbers: inclusive bounds
+  std::vector<std::string> choices;  // strings: allowed values; empty: any
+  std::string name() const { return section + "." + key; }
+};
+
+/// Every field of `config`, in the order of the documentation. The pointers are valid as long as `config` is.
+std::vector<ConfigField> config_fields(Config& config);
+
+/// Fills in what is derived where it was left at 0 (model.head_dim, model.ffn) and throws UserError (64) naming the key
+/// where fields contradict each other. The bounds of single fields were checked when they were read.
+void complete_and_validate(Config& config);
+
+}  // namespace annulus

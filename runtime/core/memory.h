@@ -1,0 +1,17 @@
+#pragma once
+// How much memory this machine can still give, and how much this process holds.
+#include <cstdint>
+#include <string>
+
+namespace annulus {
+
+/// Bytes this process may still take: the least of what the kernel calls available and what its control groups leave.
+int64_t available_memory();
+
+/// Proportional set size of this process in bytes: pages shared with other ranks count in equal parts. 0 if unknown.
+int64_t proportional_set_size();
+
+/// "1.25 GiB"
+std::string human_bytes(int64_t bytes);
+
+}  // namespace annulus

@@ -1,0 +1,57 @@
+#pragma once
+// How far each result of attention would move if every intermediate (score, weight, dp, delta, product) were rounded
+// once: sums of the absolute values of all terms. Times the unit roundoff this is the "one rounding" of an error limit;
+// it stays meaningful where the result itself cancels to zero.
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "tests/oracle/attention.h"
+
+namespace oracle {
+
+inline double absolute_dot(const double* a, const double* b, int64_t n) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += std::abs(a[i] * b[i]);
+  return sum;
+}
+
+/// The arguments of attention<double>() and its result; the fields have the shapes of that result.
+inline AttentionResult<double> attention_magnitudes(const std::vector<double>& q, const std::vector<double>& k,
+                                                    const std::vector<double>& v, const std::vector<double>& dout,
+                                                    const AttentionShape& shape, const std::vector<Slice>& slices,
+                                                    double scale, const AttentionResult<double>& exact) {
+  const auto [B, Sq, Sk, H, K, Dqk, Dv] = shape;
+  AttentionResult<double> m = {std::vector<double>(exact.out.size()), std::vector<double>(exact.lse.size()),
+                               std::vector<double>(exact.dq.size()), std::vector<double>(exact.dk.size()),
+                               std::vector<double>(exact.dv.size())};
+  for (int64_t i = 0; i < Sq; ++i) {
+    const std::vector<int64_t> keys = visible_keys(slices, i, Sk);
+    for (int64_t b = 0; b < B; ++b)
+      for (int64_t h = 0; h < H; ++h) {
+        const int64_t query = (b * Sq + i) * H + h, key_0 = b * Sk * K + h / (H / K);
+        const size_t row = static_cast<size_t>((b * H + h) * Sq + i);
+        const double *q_row = &q[query * Dqk], *dout_row = &dout[query * Dv], *out_row = &exact.out[query * Dv];
+        double condition = 1;  // relative movement of a weight: its own rounding and that of its score
+        for (const int64_t j : keys)
+          condition = std::max(condition, 1 + std::abs(scale) * absolute_dot(q_row, &k[(key_0 + j * K) * Dqk], Dqk));
+        m.lse[row] = keys.empty() ? 0 : condition;
+        const double delta = plain_dot(dout_row, out_row, Dv), delta_size = absolute_dot(dout_row, out_row, Dv);
+        for (const int64_t j : keys) {
+          const int64_t key = key_0 + j * K;
+          const double p = std::exp(scale * plain_dot(q_row, &k[key * Dqk], Dqk) - exact.lse[row]);
+          const double dp = plain_dot(dout_row, &v[key * Dv], Dv);
+          const double ds =
+              p * (absolute_dot(dout_row, &v[key * Dv], Dv) + delta_size + condition * std::abs(dp - delta));
+          for (int64_t d = 0; d < Dv; ++d) m.out[query * Dv + d] += condition * p * std::abs(v[key * Dv + d]);
+          for (int64_t d = 0; d < Dv; ++d) m.dv[key * Dv + d] += condition * p * std::abs(dout_row[d]);
+          for (int64_t d = 0; d < Dqk; ++d) m.dq[query * Dqk + d] += std::abs(scale) * ds * std::abs(k[key * Dqk + d]);
+          for (int64_t d = 0; d < Dqk; ++d) m.dk[key * Dqk + d] += std::abs(scale) * ds * std::abs(q_row[d]);
+        }
+      }
+  }
+  return m;
+}
+
+}  // namespace oracle
