@@ -22,3 +22,6 @@ set_target_properties(DNNL::dnnl PROPERTIES IMPORTED_LOCATION ${DNNL_LIBRARY}
 
 find_package(fmt QUIET CONFIG)
 annulus_require(fmt_FOUND "fmt (text formatting)" "libfmt-dev")
+
+find_package(MPI QUIET COMPONENTS C)
+annulus_require(MPI_C_FOUND "Open MPI (ranks as processes)" "libopenmpi-dev openmpi-bin")

@@ -1,0 +1,13 @@
+#pragma once
+// Ranks as MPI processes. <mpi.h> stays in the .cpp, so that only comm/mpi_*, comm/shared_* and launch/ ever see it.
+#include <memory>
+
+#include "comm/group.h"
+
+namespace annulus {
+
+/// All processes of MPI_COMM_WORLD. MPI must be initialised (MPI_THREAD_FUNNELED or better) and outlive the group.
+/// Collective.
+std::unique_ptr<Group> make_mpi_world();
+
+}  // namespace annulus

@@ -1,0 +1,190 @@
+#include "comm/mpi_transport.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "comm/mpi_communicator.h"
+#include "runtime/core/error.h"
+
+namespace annulus {
+namespace {
+
+constexpr int64_t kChunk = int64_t{1} << 20;  // large enough for bandwidth, small enough to start moving early
+constexpr int64_t kPage = 4096;
+
+int64_t to_pages(int64_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
+
+// The messages of one hop that is under way.
+class Transfer {
+ public:
+  void reserve(int64_t bytes) { requests_.reserve(static_cast<size_t>(bytes / kChunk + 1)); }
+
+  void start(const Hop& hop, std::byte* data, MPI_Comm communicator) {
+    requests_.clear();
+    peer_ = hop.peer;
+    const int tag = static_cast<int>(hop.payload);
+    for (int64_t at = 0; at < hop.bytes; at += kChunk) {
+      const auto count = static_cast<int>(std::min(kChunk, hop.bytes - at));
+      requests_.push_back(MPI_REQUEST_NULL);
+      if (hop.send)
+        MPI_Isend(data + at, count, MPI_BYTE, hop.peer, tag, communicator, &requests_.back());
+      else
+        MPI_Irecv(data + at, count, MPI_BYTE, hop.peer, tag, communicator, &requests_.back());
+    }
+  }
+
+  bool test() {
+    if (requests_.empty()) return true;
+    int done = 0;
+    MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, MPI_STATUSES_IGNORE);
+    if (done) requests_.clear();
+    return done != 0;
+  }
+
+  int peer() const { return peer_; }
+
+ private:
+  std::vector<MPI_Request> requests_;
+  int peer_ = 0;
+};
+
+// One buffer: a hop may leave from it, or arrive in it, but not both at once.
+struct Buffer {
+  std::byte* data = nullptr;
+  Transfer transfer;
+};
+
+class MpiTransport : public Transport {
+ public:
+  MpiTransport(const TransportSizes& sizes, MpiGroup& ring) : ring_(ring) {
+    MPI_Comm_dup(ring.communicator(), &communicator_);  // after a collective that has just reached every rank
+    const int64_t block = to_pages(sizes.largest_block), gradient = to_pages(sizes.largest_gradient);
+    bytes_ = std::max(kPage, kKeyValueBuffers * block + kGradientBuffers * gradient);
+    void* memory = mmap(nullptr, static_cast<size_t>(bytes_), PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    require(ExitCode::kMemory, memory != MAP_FAILED, "no memory for the ring's buffers: ", bytes_, " bytes");
+    memory_ = static_cast<std::byte*>(memory);
+    std::byte* at = memory_;
+    for (Buffer& buffer : blocks_) {
+      buffer.data = at;
+      buffer.transfer.reserve(block);
+      at += block;
+    }
+    for (Buffer& buffer : gradients_) {
+      buffer.data = at;
+      buffer.transfer.reserve(gradient);
+      at += gradient;
+    }
+  }
+
+  ~MpiTransport() override {
+    int finalized = 0;
+    MPI_Finalized(&finalized);
+    if (!finalized) MPI_Comm_free(&communicator_);
+    munmap(memory_, static_cast<size_t>(bytes_));
+  }
+
+  const char* name() const override { return "mpi"; }
+  int64_t bytes() const override { return bytes_; }
+
+  std::byte* begin(const PassPlan& plan) override {
+    plan_ = &plan;
+    return blocks_[0].data;
+  }
+
+  void publish() override { start_hops(-1); }
+
+  const std::byte* block(int visit) override {
+    const PassVisit& v = plan_->visits[static_cast<size_t>(visit)];
+    Buffer& buffer = blocks_[static_cast<size_t>(v.buffer)];
+    if (v.block != ring_.rank()) finish(buffer, "the keys and values");
+    start_hops(visit);
+    count_visit(*plan_, v, ring_.rank());
+    return buffer.data;
+  }
+
+  void release(int) override {}
+
+  std::byte* gradient(int visit) override { return gradient_buffer(visit).data; }
+
+  const std::byte* arrived(int visit) override {
+    for (const Hop& hop : plan_->hops) {
+      if (hop.send || hop.payload != Payload::kGradient || hop.needed != visit) continue;
+      Buffer& buffer = gradients_[static_cast<size_t>(hop.buffer)];
+      finish(buffer, "the gradient sum");
+      return buffer.data;
+    }
+    return nullptr;
+  }
+
+  void hand_over(int visit) override {
+    for (const Hop& hop : plan_->hops)
+      if (hop.send && hop.payload == Payload::kGradient && hop.starts == visit + 1) start(hop);
+  }
+
+  void progress() override {
+    for (Buffer& buffer : blocks_) buffer.transfer.test();
+    for (Buffer& buffer : gradients_) buffer.transfer.test();
+  }
+
+  void end() override {
+    for (Buffer& buffer : blocks_) finish(buffer, "the last keys and values");
+    for (Buffer& buffer : gradients_) finish(buffer, "the last gradient sum");
+    plan_ = nullptr;
+  }
+
+ private:
+  Buffer& gradient_buffer(int visit) {
+    return gradients_[static_cast<size_t>(plan_->visits[static_cast<size_t>(visit)].gradient_buffer)];
+  }
+
+  // Gradient sums are sent by hand_over(), when they exist; everything else starts with its visit. Receives first: a
+  // message that finds its receive posted is not copied twice.
+  void start_hops(int visit) {
+    for (const bool send : {false, true})
+      for (const Hop& hop : plan_->hops)
+        if (hop.send == send && hop.starts == visit && !(send && hop.payload == Payload::kGradient)) start(hop);
+  }
+
+  void start(const Hop& hop) {
+    Buffer& buffer = (hop.payload == Payload::kKeyValue ? blocks_ : gradients_)[static_cast<size_t>(hop.buffer)];
+    finish(buffer, "an earlier message from the same buffer");
+    buffer.transfer.start(hop, buffer.data, communicator_);
+    if (hop.send) (plan_->backward ? counters_.bytes_sent_backward : counters_.bytes_sent_forward) += hop.bytes;
+  }
+
+  void finish(Buffer& buffer, const char* what) {
+    Transfer& transfer = buffer.transfer;
+    auto done = [&] {
+      progress();  // while one message is waited for, the others move too
+      return transfer.test();
+    };
+    counters_.wait_seconds += wait_for(done, what, ring_.world_rank(transfer.peer()), ring_.limits());
+  }
+
+  MpiGroup& ring_;
+  MPI_Comm communicator_ = MPI_COMM_NULL;
+  std::byte* memory_ = nullptr;
+  int64_t bytes_ = 0;
+  std::array<Buffer, kKeyValueBuffers> blocks_;
+  std::array<Buffer, kGradientBuffers> gradients_;
+  const PassPlan* plan_ = nullptr;
+};
+
+static_assert(kKeyValueBuffers == kGradientBuffers, "start() takes either array");
+
+}  // namespace
+
+std::unique_ptr<Transport> make_mpi_transport(const TransportSizes& sizes, Group& ring) {
+  auto* processes = dynamic_cast<MpiGroup*>(&ring);
+  require(processes != nullptr,
+          "parallel.transport = \"mpi\" needs MPI processes, but the ranks of this run are threads; ",
+          "start it with launch/run.sh, or use parallel.transport = \"in-process\"");
+  ring.barrier("the ring's message buffers");
+  return std::make_unique<MpiTransport>(sizes, *processes);
+}
+
+}  // namespace annulus

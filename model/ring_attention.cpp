@@ -1,0 +1,88 @@
+#include "model/ring_attention.h"
+
+#include <algorithm>
+
+#include "kernels/elementwise.h"
+
+namespace annulus {
+namespace {
+
+// A block of the transport as a tensor; without memory where there is no transport.
+TensorView block_view(const std::byte* data, const AttentionDims& dims) {
+  void* memory = const_cast<std::byte*>(data);
+  return TensorView(memory, Dtype::kF32, {kv_block_floats(dims)}, data ? Device::kCpu : Device::kShape);
+}
+
+ProgressHook progress_of(Transport* transport) {
+  if (!transport) return nullptr;
+  return [transport] { transport->progress(); };
+}
+
+void pack_own_block(ConstTensorView k, ConstTensorView v, const Schedule& schedule, const PassPlan& plan,
+                    Transport* transport) {
+  if (!transport) return;
+  pack_kv(block_view(transport->begin(plan), schedule.dims(schedule.rank)), k, v);
+  transport->publish();
+}
+
+}  // namespace
+
+TransportSizes transport_sizes(const Placement& keys, const RingHeads& n, int rank) {
+  const int64_t bytes_per_token = n.B * n.K * (n.Dqk + n.Dv) * static_cast<int64_t>(sizeof(float));
+  return {.own_block = keys.num_tokens(rank) * bytes_per_token,
+          .largest_block = keys.largest() * bytes_per_token,
+          .largest_gradient = keys.largest() * bytes_per_token};
+}
+
+void ring_attention_forward(TensorView out, TensorView lse, ConstTensorView q, ConstTensorView k, ConstTensorView v,
+                            const Schedule& schedule, const AttentionOptions& options, Transport* transport,
+                            Arena& scratch) {
+  const Arena::Scope scope(scratch);
+  const AttentionDims own = schedule.dims(schedule.rank);
+  const TensorView state = scratch.take({attention_state_floats(own, schedule.tiles.front())});
+  const ProgressHook progress = progress_of(transport);
+  pack_own_block(k, v, schedule, schedule.forward, transport);
+  for (int t = 0; t < static_cast<int>(schedule.forward.visits.size()); ++t) {
+    const PassVisit& visit = schedule.forward.visits[static_cast<size_t>(t)];
+    const AttentionTiles& tiles = schedule.tiles[static_cast<size_t>(visit.block)];
+    const AttentionDims dims = schedule.dims(visit.block);
+    const TensorView kv = block_view(transport ? transport->block(t) : nullptr, dims);
+    if (visit.has_work || visit.block == schedule.rank)  // the own visit also writes the rows that see nothing
+      attention_forward(out, lse, state, q, kv, dims, tiles, options, scratch, progress);
+    if (transport) transport->release(t);
+  }
+  if (transport) transport->end();
+}
+
+void ring_attention_prefetch(ConstTensorView k, ConstTensorView v, const Schedule& schedule, Transport* transport) {
+  pack_own_block(k, v, schedule, schedule.backward, transport);
+}
+
+void ring_attention_backward(TensorView dq, TensorView dk, TensorView dv, ConstTensorView q, ConstTensorView out,
+                             ConstTensorView lse, ConstTensorView dout, const Schedule& schedule,
+                             const AttentionOptions& options, Transport* transport, Arena& scratch) {
+  const Arena::Scope scope(scratch);
+  const TensorView delta = scratch.take(lse.shape());
+  const ProgressHook progress = progress_of(transport);
+  attention_delta(delta, out, dout);
+  fill_zero(dq);
+  for (int t = 0; t < static_cast<int>(schedule.backward.visits.size()); ++t) {
+    const PassVisit& visit = schedule.backward.visits[static_cast<size_t>(t)];
+    const AttentionTiles& tiles = schedule.tiles[static_cast<size_t>(visit.block)];
+    const AttentionDims dims = schedule.dims(visit.block);
+    const TensorView kv = block_view(transport ? transport->block(t) : nullptr, dims);
+    const TensorView dkv = block_view(transport ? transport->gradient(t) : nullptr, dims);
+    if (visit.has_work)
+      attention_backward(dq, dkv, q, kv, dout, lse, delta, dims, tiles, options, scratch, progress);
+    else
+      fill_zero(dkv);
+    if (!transport) continue;
+    transport->release(t);
+    if (const std::byte* earlier = transport->arrived(t)) add(dkv, block_view(earlier, dims), dkv);
+    if (visit.block == schedule.rank) unpack_kv(dk, dv, dkv);
+    transport->hand_over(t);
+  }
+  if (transport) transport->end();
+}
+
+}  // namespace annulus

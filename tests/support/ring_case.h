@@ -1,0 +1,108 @@
+#pragma once
+// An attention problem computed by a ring: every rank takes its tokens, and rank 0 gets the answer in global order.
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "comm/choose_transport.h"
+#include "model/ring_attention.h"
+#include "tests/support/attention_case.h"
+#include "tests/support/buffer.h"
+
+namespace annulus::test {
+
+/// (B, S, row) -> (B, T, row): the tokens at `positions`.
+inline std::vector<double> gather_tokens(const std::vector<double>& x, int64_t B, int64_t row,
+                                         const std::vector<int64_t>& positions) {
+  const int64_t S = B * row > 0 ? static_cast<int64_t>(x.size()) / (B * row) : 0;
+  std::vector<double> part;
+  for (int64_t b = 0; b < B; ++b)
+    for (const int64_t p : positions)
+      part.insert(part.end(), x.begin() + (b * S + p) * row, x.begin() + (b * S + p + 1) * row);
+  return part;
+}
+
+/// The reverse: writes (B, T, row) to its positions of (B, S, row).
+inline void scatter_tokens(std::vector<double>& x, const std::vector<double>& part, int64_t B, int64_t row,
+                           const std::vector<int64_t>& positions) {
+  const int64_t S = static_cast<int64_t>(x.size()) / (B * row), T = static_cast<int64_t>(positions.size());
+  for (int64_t b = 0; b < B; ++b)
+    for (int64_t t = 0; t < T; ++t)
+      for (int64_t i = 0; i < row; ++i)
+        x[static_cast<size_t>((b * S + positions[static_cast<size_t>(t)]) * row + i)] =
+            part[static_cast<size_t>((b * T + t) * row + i)];
+}
+
+struct RingRun {
+  AttentionAnswer answer;  // on rank 0; every rank's rows gathered
+  TransportCounters counters;
+};
+
+namespace detail {
+
+// Sends this rank's tokens of a result to rank 0, which puts each rank's at its positions.
+inline void collect(std::vector<double>& whole, const std::vector<double>& mine, int64_t B, int64_t row,
+                    const Placement& placement, Group& ring) {
+  const std::string bytes(reinterpret_cast<const char*>(mine.data()), mine.size() * sizeof(double));
+  const std::vector<std::string> all = ring.gather(bytes, 0, "test results");
+  for (int r = 0; r < static_cast<int>(all.size()); ++r) {
+    std::vector<double> part(all[static_cast<size_t>(r)].size() / sizeof(double));
+    if (!part.empty()) std::memcpy(part.data(), all[static_cast<size_t>(r)].data(), part.size() * sizeof(double));
+    scatter_tokens(whole, part, B, row, placement.positions(r));
+  }
+}
+
+}  // namespace detail
+
+/// Collective over `ring`. Runs `layers` forward passes and then as many backward passes on the same data, as a model
+/// of that many layers would; the answer is that of the last.
+inline RingRun run_ring(const AttentionCase& c, const std::string& placement, const std::string& transport_kind,
+                        Group& ring, int layers = 1) {
+  const auto& n = c.shape;
+  const Placement queries = make_placement(placement, n.Sq, ring.size());
+  const Placement keys = make_placement(placement, n.Sk, ring.size());
+  const RingHeads heads = {n.B, n.H, n.K, n.Dqk, n.Dv};
+  const Schedule schedule = make_flat_ring(queries, keys, c.mask, heads, ring.rank(), attention_query_block());
+  const auto transport = choose_transport(transport_kind, transport_sizes(keys, heads, ring.rank()), ring);
+
+  const std::vector<int64_t> rows = queries.positions(ring.rank()), key_rows = keys.positions(ring.rank());
+  const auto Tq = static_cast<int64_t>(rows.size()), Tk = static_cast<int64_t>(key_rows.size());
+  const Buffer q({n.B, Tq, n.H, n.Dqk}, gather_tokens(c.q, n.B, n.H * n.Dqk, rows));
+  const Buffer k({n.B, Tk, n.K, n.Dqk}, gather_tokens(c.k, n.B, n.K * n.Dqk, key_rows));
+  const Buffer v({n.B, Tk, n.K, n.Dv}, gather_tokens(c.v, n.B, n.K * n.Dv, key_rows));
+  const Buffer dout({n.B, Tq, n.H, n.Dv}, gather_tokens(c.dout, n.B, n.H * n.Dv, rows));
+  const Buffer out({n.B, Tq, n.H, n.Dv}), lse({n.B, n.H, Tq}), dq({n.B, Tq, n.H, n.Dqk});
+  const Buffer dk({n.B, Tk, n.K, n.Dqk}), dv({n.B, Tk, n.K, n.Dv});
+  const AttentionOptions options = {static_cast<float>(c.scale)};
+
+  Arena scratch("scratch");
+  auto pass = [&](bool measure) {
+    auto view = [&](const Buffer& b) {
+      return measure ? TensorView(nullptr, Dtype::kF32, b.view().shape(), Device::kShape) : b.view();
+    };
+    Transport* wire = measure ? nullptr : transport.get();
+    for (int layer = 0; layer < layers; ++layer)
+      ring_attention_forward(view(out), view(lse), view(q), view(k), view(v), schedule, options, wire, scratch);
+    for (int layer = 0; layer < layers; ++layer) {
+      ring_attention_prefetch(view(k), view(v), schedule, wire);
+      ring_attention_backward(view(dq), view(dk), view(dv), view(q), view(out), view(lse), view(dout), schedule,
+                              options, wire, scratch);
+    }
+  };
+  pass(true);
+  scratch.commit();
+  pass(false);
+
+  RingRun run;
+  run.counters = transport->counters();
+  run.answer = {std::vector<double>(c.exact.out.size()), std::vector<double>(c.exact.lse.size()),
+                std::vector<double>(c.q.size()), std::vector<double>(c.k.size()), std::vector<double>(c.v.size())};
+  detail::collect(run.answer.out, out.doubles(), n.B, n.H * n.Dv, queries, ring);
+  detail::collect(run.answer.lse, lse.doubles(), n.B * n.H, 1, queries, ring);
+  detail::collect(run.answer.dq, dq.doubles(), n.B, n.H * n.Dqk, queries, ring);
+  detail::collect(run.answer.dk, dk.doubles(), n.B, n.K * n.Dqk, keys, ring);
+  detail::collect(run.answer.dv, dv.doubles(), n.B, n.K * n.Dv, keys, ring);
+  return run;
+}
+
+}  // namespace annulus::test
