@@ -25,3 +25,22 @@ annulus_require(fmt_FOUND "fmt (text formatting)" "libfmt-dev")
 
 find_package(MPI QUIET COMPONENTS C)
 annulus_require(MPI_C_FOUND "Open MPI (ranks as processes)" "libopenmpi-dev openmpi-bin")
+
+find_package(HDF5 QUIET COMPONENTS C)
+annulus_require(HDF5_FOUND "HDF5 (checkpoints, tensors from files)" "libhdf5-dev")
+find_path(XXHASH_INCLUDE_DIR xxhash.h)
+find_library(XXHASH_LIBRARY xxhash)
+annulus_require(XXHASH_INCLUDE_DIR "xxHash (digests of checkpoint files)" "libxxhash-dev")
+annulus_require(XXHASH_LIBRARY "xxHash (digests of checkpoint files)" "libxxhash-dev")
+add_library(xxhash::xxhash SHARED IMPORTED)
+set_target_properties(xxhash::xxhash PROPERTIES IMPORTED_LOCATION ${XXHASH_LIBRARY}
+                                                INTERFACE_INCLUDE_DIRECTORIES ${XXHASH_INCLUDE_DIR})
+
+find_package(tomlplusplus QUIET CONFIG)
+annulus_require(tomlplusplus_FOUND "toml++ (config files)" "libtomlplusplus-dev")
+
+find_package(nlohmann_json QUIET CONFIG)
+annulus_require(nlohmann_json_FOUND "nlohmann JSON (metrics, benchmark rows)" "nlohmann-json3-dev")
+
+find_package(CLI11 QUIET CONFIG)
+annulus_require(CLI11_FOUND "CLI11 (the command line)" "libcli11-dev")

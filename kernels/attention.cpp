@@ -42,11 +42,11 @@ void copy_heads(float* by_head, const ConstTensorView& by_token, bool to_heads) 
 
 }  // namespace
 
-void require_supported(const AttentionDims& n, const char* where) {
-  require(n.K > 0 && n.H > 0 && n.H % n.K == 0, where, ": ", n.H, " query heads are not a multiple of ", n.K,
+void require_supported(const AttentionDims& n, const std::string& where, ExitCode code) {
+  require(code, n.K > 0 && n.H > 0 && n.H % n.K == 0, where, ": ", n.H, " query heads are not a multiple of ", n.K,
           " key/value heads (each key/value head serves an equal group of query heads)");
   for (const int64_t width : {n.Dqk, n.Dv})
-    require(width > 0 && width % kWidthStep == 0 && width <= kLargestWidth, where, ": a head width of ", width,
+    require(code, width > 0 && width % kWidthStep == 0 && width <= kLargestWidth, where, ": a head width of ", width,
             " is not supported; it must be a multiple of ", kWidthStep, " up to ", kLargestWidth, ", for example ",
             std::clamp((width + kWidthStep - 1) / kWidthStep * kWidthStep, kWidthStep, kLargestWidth));
 }
@@ -118,7 +118,7 @@ void attention_backward(TensorView dq, TensorView dkv, ConstTensorView q, ConstT
   require_shape(dout, {n.B, n.Tq, n.H, n.Dv}, "dout");
   require_shape(lse, {n.B, n.H, n.Tq}, "lse");
   require_shape(delta, {n.B, n.H, n.Tq}, "delta");
-  invariant(dq.contiguous(), "attention: dq must be contiguous");
+  invariant(dq.stride(3) == 1 && dq.stride(2) == n.Dqk, "attention: the heads of a token of dq must be contiguous");
   invariant(kv.numel() == kv_block_floats(n) && dkv.numel() == kv.numel(), "attention: a block of the wrong size");
   const cpu::IsaKernels& kernels = cpu::isa_kernels();
   const Arena::Scope scope(scratch);
@@ -139,6 +139,8 @@ void attention_backward(TensorView dq, TensorView dkv, ConstTensorView q, ConstT
                               .lse = lse.data<float>(),
                               .delta = delta.data<float>(),
                               .dq = dq.data<float>(),
+                              .dq_batch_stride = dq.stride(0),
+                              .dq_token_stride = dq.stride(1),
                               .dkeys = dkeys,
                               .dvalues = dkeys + values_at,
                               .blocks = tiles.blocks.data(),

@@ -1,6 +1,7 @@
 #pragma once
 // Flash attention for one visit of the ring (DESIGN: "state is carried, never merged"). All data is f32.
 #include <functional>
+#include <string>
 
 #include "kernels/attention_tiles.h"
 #include "runtime/core/arena.h"
@@ -15,8 +16,8 @@ struct AttentionOptions {
 /// Called between query blocks, so that a transport that makes no progress by itself can move its messages.
 using ProgressHook = std::function<void()>;
 
-/// Throws UserError (64) unless K divides H and both widths are multiples of 8 up to 256; `where` starts the message.
-void require_supported(const AttentionDims& dims, const char* where);
+/// Throws UserError unless K divides H and both widths are multiples of 8 up to 256; `where` starts the message.
+void require_supported(const AttentionDims& dims, const std::string& where, ExitCode code = ExitCode::kUsage);
 
 /// Query rows that the kernel takes together: what make_attention_tiles() must be given.
 int64_t attention_query_block();

@@ -14,8 +14,13 @@ void add(TensorView sum, ConstTensorView a, ConstTensorView b) {
 }
 
 void fill_zero(TensorView x) {
-  invariant(x.contiguous(), "fill_zero of a strided tensor");
-  if (!x.shape_only() && x.numel() > 0) std::memset(x.raw(), 0, static_cast<size_t>(x.bytes()));
+  if (x.shape_only() || x.numel() == 0) return;
+  // Peel off outer dimensions until what is left is one run of memory.
+  if (!x.contiguous()) {
+    for (int64_t i = 0; i < x.dim(0); ++i) fill_zero(x.at(i));
+    return;
+  }
+  std::memset(x.raw(), 0, static_cast<size_t>(x.bytes()));
 }
 
 double sum_of_squares(ConstTensorView x) {

@@ -1,5 +1,5 @@
 #pragma once
-// Sums and fills of whole contiguous f32 tensors.
+// Sums and fills of whole f32 tensors; contiguous, but for fill_zero.
 #include "runtime/core/tensor.h"
 
 namespace annulus {

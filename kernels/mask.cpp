@@ -37,7 +37,8 @@ int64_t pairs_up_to(const BandSlice& s, int64_t bound) {
 bool overlap(const BandSlice& a, const BandSlice& b) {
   const BandSlice both = {std::max(a.q0, b.q0), std::min(a.q1, b.q1), std::max(a.k0, b.k0),
                           std::min(a.k1, b.k1), std::max(a.lo, b.lo), std::min(a.hi, b.hi)};
-  return both.q0 < both.q1 && both.k0 < both.k1 && both.lo <= both.hi && visible_pairs(both) > 0;
+  const BandSlice shared = tightened(both);  // counting the pairs could overflow; finding one cannot
+  return shared.q0 < shared.q1;
 }
 
 std::string text_of(const BandSlice& s) {

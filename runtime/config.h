@@ -3,6 +3,7 @@
 // in files and on the command line, its bounds and its sentence of documentation.
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -59,16 +60,39 @@ struct Config {
 struct ConfigField {
   std::string section, key, help;
   std::variant<int64_t*, double*, bool*, std::string*> value;
-  double least = 0.0, most = 0.0;    // numbers: inclusive bounds
-  std::vector<std::string> choices;  // strings: allowed values; empty: any
+  double least = 0.0, most = 0.0;         // numbers: inclusive bounds
+  std::vector<std::string> choices = {};  // strings: allowed values; empty: any
   std::string name() const { return section + "." + key; }
 };
 
 /// Every field of `config`, in the order of the documentation. The pointers are valid as long as `config` is.
 std::vector<ConfigField> config_fields(Config& config);
 
+/// The field's value as TOML: 100, 0.001, true, "zigzag". Doubles keep every bit and always look like doubles.
+std::string value_text(const ConfigField& field);
+
+/// What the field may be: "1 to 1000000000", "true or false", "auto, shared, mpi, in-process", "any".
+std::string allowed_text(const ConfigField& field);
+
+/// What is wrong with the field's value by itself (bounds, choices, not finite), with its name and the mend; else
+/// empty.
+std::string value_problem(const ConfigField& field);
+
+/// `text` as a TOML string in double quotes.
+std::string quoted_text(std::string_view text);
+
+/// `text` for a message: on one line, harmless to a terminal, and cut where it is long.
+std::string printable_text(std::string_view text);
+
 /// Fills in what is derived where it was left at 0 (model.head_dim, model.ffn) and throws UserError (64) naming the key
-/// where fields contradict each other. The bounds of single fields were checked when they were read.
+/// where a field is out of its bounds or fields contradict each other. Changes nothing in a config that it completed.
 void complete_and_validate(Config& config);
+
+/// The Markdown page about every key (docs/CONFIG.md).
+std::string config_reference();
+
+/// Names such as "model.width" whose values differ between `a` and `b`, among `sections_or_keys` ("model", "run.seed").
+std::vector<std::string> differing_keys(const Config& a, const Config& b,
+                                        const std::vector<std::string>& sections_or_keys);
 
 }  // namespace annulus

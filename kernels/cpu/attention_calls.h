@@ -46,9 +46,10 @@ struct AttentionBackwardCall {
   TokenRows dout;
   const float* lse;    // (B, H, Tq)
   const float* delta;  // (B, H, Tq)
-  float* dq;           // (B, Tq, H, Dqk), added to
-  float* dkeys;        // like keys, zero when called
-  float* dvalues;      // like values, zero when called
+  float* dq;           // (B, Tq, H, Dqk) with these strides, added to
+  int64_t dq_batch_stride, dq_token_stride;
+  float* dkeys;    // like keys, zero when called
+  float* dvalues;  // like values, zero when called
   const QueryBlock* blocks;
   int64_t num_blocks;
   const BandSlice* slices;

@@ -81,4 +81,9 @@ void limit_gemm_isa(std::string_view name) {
   dnnl::set_max_cpu_isa(limit);  // refused after the first primitive: then that instruction set is in use already
 }
 
+std::string gemm_library_version() {
+  const dnnl_version_t* version = dnnl_version();
+  return concat(version->major, ".", version->minor, ".", version->patch);
+}
+
 }  // namespace annulus::cpu

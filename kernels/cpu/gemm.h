@@ -1,5 +1,6 @@
 #pragma once
 // Matrix products by oneDNN. A primitive is made once per shape and kept; its scratchpad comes from the caller's arena.
+#include <string>
 #include <string_view>
 
 #include "runtime/core/arena.h"
@@ -14,5 +15,8 @@ void gemm(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, 
 
 /// Keeps oneDNN to an instruction set that was forced ("plain": SSE4.1, "avx2", "avx512"). Before the first product.
 void limit_gemm_isa(std::string_view name);
+
+/// "2.6.3"
+std::string gemm_library_version();
 
 }  // namespace annulus::cpu

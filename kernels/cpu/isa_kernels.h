@@ -38,6 +38,7 @@ struct IsaKernels {
   void (*add)(float* sum, const float* a, const float* b, int64_t n);
   double (*sum_of_squares)(const float* x, int64_t n);
   void (*adamw)(float* weight, float* m, float* v, const float* gradient, int64_t n, const AdamwStep& step);
+  void (*exp2)(float* y, const float* x, int64_t n);  // the exponential inside the attention kernels, for its own test
   double (*fma_gflops)(double seconds);  // the rate of one thread's fused multiply-adds in registers
 };
 

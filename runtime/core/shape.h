@@ -15,11 +15,12 @@ class Shape {
 
   Shape() = default;
   Shape(std::initializer_list<int64_t> dims) {
-    invariant(dims.size() <= kMaxRank, "a shape has at most ", kMaxRank, " dimensions");
-    for (const int64_t dim : dims) {
-      invariant(dim >= 0, "negative dimension ", dim);
-      dims_[rank_++] = dim;
-    }
+    for (const int64_t dim : dims) append(dim);
+  }
+
+  void append(int64_t dim) {
+    invariant(rank_ < kMaxRank && dim >= 0, "a shape has at most ", kMaxRank, " dimensions, none negative; got ", dim);
+    dims_[static_cast<size_t>(rank_++)] = dim;
   }
 
   int rank() const { return rank_; }

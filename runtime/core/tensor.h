@@ -74,6 +74,15 @@ class ConstTensorView {
     if (data_) data_ = static_cast<char*>(data_) + first * strides_[axis] * size_of(dtype_);
     shape_.set(axis, count);
   }
+  void peel_in_place(int64_t i) {
+    narrow_in_place(0, i, 1);
+    Shape inner;
+    for (int axis = 1; axis < rank(); ++axis) {
+      inner.append(shape_[axis]);
+      strides_[axis - 1] = strides_[axis];
+    }
+    shape_ = inner;
+  }
   void reshape_in_place(Shape shape) {
     invariant(contiguous() && shape.numel() == numel(), "cannot view ", shape_.text(), " as ", shape.text());
     *this = ConstTensorView(data_, dtype_, shape, device_);
@@ -84,9 +93,9 @@ class ConstTensorView {
     invariant(rank() < Shape::kMaxRank && shape_[last] == outer * inner && strides_[last] == 1, "cannot split ",
               shape_.text(), " into ", outer, " x ", inner);
     Shape shape;
-    shape = last == 0   ? Shape{outer, inner}
-            : last == 1 ? Shape{shape_[0], outer, inner}
-                        : Shape{shape_[0], shape_[1], outer, inner};
+    for (int axis = 0; axis < last; ++axis) shape.append(shape_[axis]);
+    shape.append(outer);
+    shape.append(inner);
     strides_[last] = inner;
     strides_[last + 1] = 1;
     shape_ = shape;
@@ -114,6 +123,12 @@ class TensorView : public ConstTensorView {
   TensorView narrow(int axis, int64_t first, int64_t count) const {
     TensorView part = *this;
     part.narrow_in_place(axis, first, count);
+    return part;
+  }
+  /// Element i of the outermost dimension, without that dimension.
+  TensorView at(int64_t i) const {
+    TensorView part = *this;
+    part.peel_in_place(i);
     return part;
   }
   TensorView reshaped(Shape shape) const {

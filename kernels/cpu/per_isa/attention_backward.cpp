@@ -231,8 +231,8 @@ void backward_block(const AttentionBackwardCall& call, int64_t item_index, float
                     static_cast<int32_t>(turn));
   if (!sees_something) return;
   for (int64_t i = 0; i < kQueryBlock; ++i) item.lse[i] = call.scale;
-  unpack_lanes<true>(call.dq + ((b * n.Tq + item.row0) * n.H + h) * n.Dqk, n.H * n.Dqk, item.dq_lanes, block.rows,
-                     n.Dqk, item.lse);
+  float* dq = call.dq + b * call.dq_batch_stride + item.row0 * call.dq_token_stride + h * n.Dqk;
+  unpack_lanes<true>(dq, call.dq_token_stride, item.dq_lanes, block.rows, n.Dqk, item.lse);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // Sums of whole buffers, and the row products that the attention backward starts from.
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/per_isa/exp2.h"
 #include "kernels/cpu/per_isa/kernels.h"
 #include "kernels/cpu/per_isa/reduce.h"
 
@@ -25,6 +26,11 @@ void add(float* sum, const float* a, const float* b, int64_t n) {
       Simd::store_first(sum + first + i, Simd::add(x, y), count);
     });
   });
+}
+
+void exp2_of(float* y, const float* x, int64_t n) {
+  for_lanes(n, [&](int64_t i, int64_t count)
+                   ANNULUS_ALWAYS { Simd::store_first(y + i, exp2(Simd::load_first(x + i, count)), count); });
 }
 
 // One thread and doubles over partial sums of 16384: the same bits for any number of threads.

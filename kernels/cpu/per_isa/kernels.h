@@ -26,6 +26,7 @@ void cross_entropy(float* loss_N, float* logits_NV, const int32_t* labels_N, int
 void add(float* sum, const float* a, const float* b, int64_t n);
 double sum_of_squares(const float* x, int64_t n);
 void adamw(float* weight, float* m, float* v, const float* gradient, int64_t n, const AdamwStep& step);
+void exp2_of(float* y, const float* x, int64_t n);
 double fma_gflops(double seconds);
 
 }  // namespace annulus::cpu::ANNULUS_ISA

@@ -24,6 +24,7 @@ const IsaKernels kKernels = {
     .add = add,
     .sum_of_squares = sum_of_squares,
     .adamw = adamw,
+    .exp2 = exp2_of,
     .fma_gflops = fma_gflops,
 };
 

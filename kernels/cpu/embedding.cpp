@@ -1,0 +1,31 @@
+#include "kernels/cpu/embedding.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/cpu/parallel.h"
+
+namespace annulus::cpu {
+
+void embedding_forward(float* y_NC, const float* table_VC, const int32_t* tokens_N, int64_t N, int64_t C) {
+  constexpr int64_t kTokensPerItem = 64;
+  parallel_for((N + kTokensPerItem - 1) / kTokensPerItem, [&](int64_t item, int) {
+    for (int64_t n = item * kTokensPerItem; n < std::min(N, (item + 1) * kTokensPerItem); ++n)
+      std::memcpy(y_NC + n * C, table_VC + tokens_N[n] * C, sizeof(float) * static_cast<size_t>(C));
+  });
+}
+
+// Threads take columns, so that each sum is added up by one of them, in token order.
+void embedding_backward(float* dtable_VC, const float* dy_NC, const int32_t* tokens_N, int64_t N, int64_t C) {
+  constexpr int64_t kColumnsPerItem = 64;
+  parallel_for((C + kColumnsPerItem - 1) / kColumnsPerItem, [&](int64_t item, int) {
+    const int64_t begin = item * kColumnsPerItem, end = std::min(C, begin + kColumnsPerItem);
+    for (int64_t n = 0; n < N; ++n) {
+      float* sum = dtable_VC + tokens_N[n] * C;
+      const float* dy = dy_NC + n * C;
+      for (int64_t c = begin; c < end; ++c) sum[c] += dy[c];
+    }
+  });
+}
+
+}  // namespace annulus::cpu

@@ -1,0 +1,44 @@
+#pragma once
+// The commands of `annulus`, one function each. They throw UserError; what they return is the exit code.
+#include <string>
+#include <vector>
+
+#include "comm/group.h"
+
+namespace annulus {
+
+struct TrainOptions {
+  std::string config;                  // path of the TOML file
+  std::vector<std::string> overrides;  // "--section.key=value"
+  std::string resume;                  // "", "latest" or the path of a checkpoint
+  bool print_config = false;           // print everything, defaults included, and stop
+};
+void train(const TrainOptions& options, Group& processes);
+
+struct AttentionCommand {
+  std::string in, out;
+  std::string placement = "zigzag", dtype = "f32", device = "cpu", transport = "auto", isa = "auto";
+  int threads = 0, in_process_ranks = 0, repeat = 1;
+  double timeout_seconds = 600.0;
+};
+void attention(const AttentionCommand& options, Group& processes);
+
+struct BenchOptions {
+  std::string json;  // path of the JSON file; "" for none
+  std::string isa = "auto";
+  int threads = 1;
+  std::vector<int64_t> lengths, widths;
+  int64_t heads = 2, repeat = 5;
+};
+void bench_attention(const BenchOptions& options);
+
+struct SampleOptions {
+  std::string checkpoint;  // a checkpoint, or a run directory (its newest)
+  std::string prompt;
+  int64_t length = 200, seed = 0, top_k = 0;
+  double temperature = 0.8;
+  int threads = 0;
+};
+void sample(const SampleOptions& options, Group& processes);
+
+}  // namespace annulus

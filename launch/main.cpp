@@ -1,0 +1,193 @@
+// annulus: reads the command line and turns whatever goes wrong into one message and one exit code.
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <functional>
+#include <iostream>
+
+#include "comm/agree.h"
+#include "kernels/cpu/isa.h"
+#include "launch/commands.h"
+#include "launch/rank_env.h"
+#include "launch/versions.h"
+#include "runtime/config_file.h"
+#include "runtime/core/log.h"
+#include "runtime/version.h"
+
+namespace annulus {
+namespace {
+
+using Command = std::function<void(Group&)>;
+
+std::string isa_names() {
+  std::string names;
+  for (const std::string& name : cpu::supported_isas()) names += (names.empty() ? "" : ", ") + name;
+  return names;
+}
+
+void add_train(CLI::App& app, Command& command) {
+  auto* sub =
+      app.add_subcommand("train", "Train a model: the run described by CONFIG.toml, on the ranks it is started with");
+  auto options = std::make_shared<TrainOptions>();
+  auto reference = std::make_shared<bool>(false);
+  sub->add_option("config", options->config, "The run, in TOML (docs/CONFIG.md lists every key)");
+  sub->add_option("--resume", options->resume,
+                  "latest: go on from the newest checkpoint of the run; or a checkpoint's path");
+  sub->add_flag("--print-config", options->print_config,
+                "Print the whole config, defaults and overrides included, and stop");
+  sub->add_flag("--config-reference", *reference, "Print docs/CONFIG.md and stop");
+  for (const auto& [flag, key] : {std::pair{"--transport", "parallel.transport"},
+                                  {"--in-process-ranks", "parallel.in_process_ranks"},
+                                  {"--isa", "parallel.isa"},
+                                  {"--threads", "parallel.threads"}})
+    sub->add_option_function<std::string>(
+        flag,
+        [options, key = std::string(key)](const std::string& value) {
+          options->overrides.push_back("--" + key + "=" + value);
+        },
+        "The same as --" + std::string(key));
+  sub->allow_extras();
+  sub->footer(
+      "Any key of the config can be given as --section.key=value:\n"
+      "  launch/run.sh -np 4 -- train configs/quickstart.toml --train.steps=200 --run.name=short");
+  sub->callback([=, &command] {
+    for (const std::string& extra : sub->remaining()) options->overrides.push_back(extra);
+    command = [=](Group& processes) {
+      if (*reference) {
+        if (processes.rank() == 0) std::cout << config_reference();
+        return;
+      }
+      agree(processes, [&] { require(!options->config.empty(), "train needs a config: annulus train CONFIG.toml"); });
+      train(*options, processes);
+    };
+  });
+}
+
+void add_attention(CLI::App& app, Command& command) {
+  auto* sub = app.add_subcommand(
+      "attention",
+      "Ring attention, forward and backward, on tensors from a file: check our numbers with your own tools");
+  auto o = std::make_shared<AttentionCommand>();
+  sub->add_option("in", o->in,
+                  "HDF5: q (B,S,H,D), k, v (B,Sk,K,D), dout (B,S,H,D), float32; optional mask_slices int64 (n,6); "
+                  "optional root attribute softmax_scale")
+      ->required();
+  sub->add_option(
+         "out", o->out,
+         "HDF5 to write: out, lse (B,H,S), dq, dk, dv in global token order, and root attributes about the run")
+      ->required();
+  sub->add_option("--placement", o->placement, "contiguous, zigzag or striped")->capture_default_str();
+  sub->add_option("--dtype", o->dtype, "f32")->capture_default_str();
+  sub->add_option("--device", o->device, "cpu")->capture_default_str();
+  sub->add_option("--transport", o->transport, "auto, shared, mpi or in-process")->capture_default_str();
+  sub->add_option("--in-process-ranks", o->in_process_ranks, "Run this many ranks as threads of one process")
+      ->check(CLI::Range(0, 65536));
+  sub->add_option("--isa", o->isa, "auto, or one of: " + isa_names())->capture_default_str();
+  sub->add_option("--threads", o->threads, "Threads of each rank; 0: cores / ranks")->check(CLI::Range(0, 65536));
+  sub->add_option("--repeat", o->repeat, "Run so many times and report the median seconds")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000000));
+  sub->add_option("--timeout-seconds", o->timeout_seconds, "Give up waiting for another rank after this long")
+      ->capture_default_str()
+      ->check(CLI::Range(0.001, 1e9));
+  sub->callback([=, &command] { command = [=](Group& processes) { attention(*o, processes); }; });
+}
+
+void add_bench(CLI::App& app, Command& command) {
+  auto* sub = app.add_subcommand("bench", "Rates, as a fraction of the peak measured in the same run");
+  sub->require_subcommand(1);
+  auto* kernel = sub->add_subcommand("attention", "The attention kernel, forward and backward");
+  auto o = std::make_shared<BenchOptions>();
+  kernel->add_option("--json", o->json, "Also write the rows to this file");
+  kernel->add_option("--isa", o->isa, "auto, or one of: " + isa_names())->capture_default_str();
+  kernel->add_option("--threads", o->threads, "Threads")->capture_default_str()->check(CLI::Range(1, 65536));
+  kernel->add_option("--length", o->lengths, "Tokens (several may be given); default 2048 4096 8192")
+      ->check(CLI::Range(1, 1 << 24));
+  kernel->add_option("--width", o->widths, "Head width (several may be given); default 64 128")
+      ->check(CLI::Range(8, 256));
+  kernel->add_option("--heads", o->heads, "Heads")->capture_default_str()->check(CLI::Range(1, 1024));
+  kernel->add_option("--repeat", o->repeat, "Runs, of which the median counts")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  kernel->callback([=, &command] {
+    command = [=](Group& processes) {
+      agree(processes,
+            [&] { require(processes.size() == 1, "bench attention runs on one rank; start it without a launcher"); });
+      bench_attention(*o);
+    };
+  });
+}
+
+void add_sample(CLI::App& app, Command& command) {
+  auto* sub = app.add_subcommand("sample", "Some text from a trained model (one rank)");
+  auto o = std::make_shared<SampleOptions>();
+  sub->add_option("checkpoint", o->checkpoint, "A checkpoint directory, or a run directory: its newest checkpoint")
+      ->required();
+  sub->add_option("--prompt", o->prompt, "The text to go on from")->required();
+  sub->add_option("--length", o->length, "Tokens to write")->capture_default_str()->check(CLI::Range(1, 1 << 24));
+  sub->add_option("--temperature", o->temperature, "0: always the likeliest token; 1: as the model believes")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 100.0));
+  sub->add_option("--top-k", o->top_k, "Only among the k likeliest tokens; 0: all")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1 << 30));
+  sub->add_option("--seed", o->seed, "The same seed writes the same text")->capture_default_str();
+  sub->add_option("--threads", o->threads, "Threads; 0: all cores")->capture_default_str()->check(CLI::Range(0, 65536));
+  sub->callback([=, &command] { command = [=](Group& processes) { sample(*o, processes); }; });
+}
+
+std::string version_page() {
+  return fmt::format("annulus {}\ninstruction sets of this CPU: {}\nlibraries: {}\n", version_text(), isa_names(),
+                     library_versions());
+}
+
+// Runs the command on all processes; whatever it throws becomes one message and the exit code.
+int run(const Command& command) {
+  std::unique_ptr<Processes> processes;
+  try {
+    processes = std::make_unique<Processes>();
+    command(processes->group());
+    return 0;
+  } catch (const AgreedError& error) {  // every rank is here: all end in order, rank 0 speaks
+    if (processes->group().rank() == 0) std::cerr << "annulus: " << error.what() << "\n";
+    return static_cast<int>(error.code());
+  } catch (const UserError& error) {
+    log::error(error.what());
+    if (processes) processes->abort(static_cast<int>(error.code()));
+    return static_cast<int>(error.code());
+  } catch (const std::bad_alloc&) {
+    log::error("out of memory");
+    if (processes) processes->abort(static_cast<int>(ExitCode::kMemory));
+    return static_cast<int>(ExitCode::kMemory);
+  } catch (const std::exception& error) {
+    log::error(error.what());
+    if (processes) processes->abort(static_cast<int>(ExitCode::kOther));
+    return static_cast<int>(ExitCode::kOther);
+  }
+}
+
+int main_of(int argc, char** argv) {
+  CLI::App app("annulus trains transformers on sequences too long for one device, by ring attention.", "annulus");
+  app.set_version_flag("--version", version_page);
+  app.require_subcommand(1);
+  app.footer("Start several ranks with launch/run.sh -np N -- COMMAND ...  Exit codes are listed in the README.");
+  Command command;
+  add_train(app, command);
+  add_attention(app, command);
+  add_bench(app, command);
+  add_sample(app, command);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    return rank_of_environment() == 0 ? app.exit(help) : 0;
+  } catch (const CLI::Error& error) {
+    if (rank_of_environment() == 0) std::cerr << "annulus: " << error.what() << "; see annulus --help\n";
+    return static_cast<int>(ExitCode::kUsage);
+  }
+  return run(command);
+}
+
+}  // namespace
+}  // namespace annulus
+
+int main(int argc, char** argv) { return annulus::main_of(argc, argv); }

@@ -1,0 +1,138 @@
+#include "launch/rank_env.h"
+
+#include <mpi.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+
+#include "comm/agree.h"
+#include "comm/mpi_group.h"
+#include "comm/thread_group.h"
+#include "kernels/cpu/isa.h"
+#include "runtime/core/error.h"
+#include "runtime/core/log.h"
+
+namespace annulus {
+namespace {
+
+int number_in_environment(const char* name, int otherwise) {
+  const char* text = std::getenv(name);
+  return text ? std::atoi(text) : otherwise;
+}
+
+// The number of processes the launcher says it has started; 0 where nothing says so.
+int size_of_environment() {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"})
+    if (const int size = number_in_environment(name, 0)) return size;
+  // Slurm sets the step's variables for batch scripts too; a process started by srun also has a rank in its step.
+  return std::getenv("SLURM_PROCID") && std::getenv("SLURM_STEP_ID") ? number_in_environment("SLURM_STEP_NUM_TASKS", 0)
+                                                                     : 0;
+}
+
+// The machine and the cores this thread may run on: equal texts share the same cores.
+std::string core_set(int& count) {
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  sched_getaffinity(0, sizeof cores, &cores);
+  count = CPU_COUNT(&cores);
+  return {reinterpret_cast<const char*>(&cores), sizeof cores};
+}
+
+std::string machine() {
+  std::ifstream file("/proc/sys/kernel/random/boot_id");
+  std::string id;
+  std::getline(file, id);
+  return id;
+}
+
+}  // namespace
+
+int rank_of_environment() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"})
+    if (std::getenv(name)) return number_in_environment(name, 0);
+  return 0;
+}
+
+Processes::Processes() {
+  const int expected = size_of_environment();
+  uses_mpi_ = expected > 1 || std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr;
+  if (!uses_mpi_) {
+    group_ = std::move(ThreadGroup::make(1).front());
+    return;
+  }
+  int provided = MPI_THREAD_SINGLE;
+  MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
+  group_ = make_mpi_world();
+  log::set_rank(group_->rank(), group_->size());
+  if (group_->size() == 1 && expected > 1) {
+    const int rank = rank_of_environment();
+    group_.reset();
+    MPI_Finalize();
+    if (rank != 0) std::exit(static_cast<int>(ExitCode::kUsage));  // the first process speaks for all
+    fail(ExitCode::kUsage, "the launcher started ", expected, " processes, but MPI finds only this one: they would be ",
+         expected, " copies of rank 0; under Slurm start them with srun --mpi=pmix, otherwise with launch/run.sh");
+  }
+}
+
+Processes::~Processes() {
+  group_.reset();
+  int initialized = 0, finalized = 0;
+  MPI_Initialized(&initialized);
+  MPI_Finalized(&finalized);
+  if (initialized && !finalized) MPI_Finalize();
+}
+
+void Processes::abort(int code) {
+  if (uses_mpi_ && group_->size() > 1) MPI_Abort(MPI_COMM_WORLD, code);
+  std::_Exit(code);
+}
+
+void run_on_ranks(Group& processes, int in_process_ranks, const std::function<void(Group&)>& body) {
+  if (in_process_ranks == 0) return body(processes);
+  require(processes.size() == 1, "in_process_ranks = ", in_process_ranks, " makes ranks of threads, but ",
+          processes.size(), " processes were started; leave out one of the two");
+  run_as_threads(in_process_ranks, [&](Group& world) {
+    log::set_rank(world.rank(), world.size());
+    body(world);
+  });
+}
+
+NodeShare share_of_node(Group& world, int threads) {
+  int cores = 1;
+  const std::string mine = machine() + core_set(cores);
+  const std::string everyone = [&] {
+    std::string all;
+    for (const std::string& text : world.gather(mine, 0, "the cores of every rank")) all += text;
+    return world.broadcast(all, 0, "the cores of every rank");
+  }();
+  NodeShare share = {0, 0, threads};
+  int sharers = 0;
+  cpu_set_t used;
+  CPU_ZERO(&used);
+  const size_t id = machine().size();
+  for (size_t at = 0; at < everyone.size(); at += mine.size()) {
+    if (everyone.compare(at, id, mine, 0, id) != 0) continue;
+    ++share.ranks_per_node;
+    if (everyone.compare(at, mine.size(), mine) == 0) ++sharers;
+    cpu_set_t theirs;
+    everyone.copy(reinterpret_cast<char*>(&theirs), sizeof theirs, at + id);
+    CPU_OR(&used, &used, &theirs);
+  }
+  share.cores_per_node = CPU_COUNT(&used);
+  if (threads == 0) share.threads = std::max(1, cores / sharers);
+  cpu::set_num_threads(share.threads);
+  return share;
+}
+
+double measure_peak_flops(Group& world, const NodeShare& share) {
+  constexpr double kSeconds = 0.1;  // for each vector width
+  double gflops = world.rank() == 0 ? cpu::measure_peak_gflops(kSeconds) : 0.0;
+  world.broadcast(&gflops, sizeof gflops, 0, "the measured peak");
+  const int busy = std::min(share.cores_per_node, share.ranks_per_node * share.threads);
+  return 1e9 * gflops * world.sum(static_cast<double>(busy) / share.ranks_per_node, "the cores in use");
+}
+
+}  // namespace annulus

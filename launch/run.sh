@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Starts annulus on several ranks of this machine, or of the hosts in a hostfile:
+#   launch/run.sh -np 4 -- train configs/quickstart.toml
+#   launch/run.sh -np 8 --hostfile hosts -- train configs/quickstart.toml --parallel.cp=8
+# Adds what mpirun needs to be told: more ranks than cores only where that is asked for (and it says so), root inside
+# containers, and one share of the cores for each rank (cores / ranks threads, at least 1, chosen by annulus itself).
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+usage() {
+  echo "usage: launch/run.sh -np N [--hostfile FILE] [mpirun options] -- COMMAND ARGUMENTS (see annulus --help)" >&2
+  exit 64
+}
+
+ranks="" hostfile="" options=()
+while [[ $# -gt 0 && $1 != -- ]]; do
+  case $1 in
+    -np | -n) ranks=${2:-}; shift 2 || usage ;;
+    --hostfile) hostfile=${2:-}; options+=(--hostfile "$hostfile"); shift 2 || usage ;;
+    -h | --help) usage ;;
+    *) options+=("$1"); shift ;;
+  esac
+done
+[[ $# -gt 1 && $ranks =~ ^[1-9][0-9]*$ ]] || usage
+shift  # the --
+
+program=${ANNULUS:-}
+for candidate in "$here/build/release/annulus" "$here/bin/annulus" "$here/../../bin/annulus"; do
+  if [[ -z $program && -x $candidate ]]; then program=$candidate; fi
+done
+[[ -n $program ]] || { echo "run.sh: no annulus found; build it first: cmake --preset release && cmake --build --preset release" >&2; exit 64; }
+command -v mpirun >/dev/null || { echo "run.sh: no mpirun found; apt-get install openmpi-bin (or launch/setup.sh)" >&2; exit 64; }
+
+[[ $(id -u) -ne 0 ]] || options+=(--allow-run-as-root)
+cores=$(nproc)
+if [[ -z $hostfile ]]; then
+  if ((ranks > cores)); then
+    echo "run.sh: $ranks ranks on $cores cores: they take turns (fine for a try, not for speed)" >&2
+    options+=(--oversubscribe --bind-to none --mca mpi_yield_when_idle 1)
+  else
+    options+=(--map-by "slot:PE=$((cores / ranks))" --bind-to core)
+  fi
+fi
+# --quiet: when a run fails, annulus has said why in one line; mpirun's own paragraphs would bury it.
+exec mpirun --quiet -np "$ranks" "${options[@]}" "$program" "$@"

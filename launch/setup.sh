@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Installs what annulus needs to build, run and be tested on Debian 12. Does nothing where everything is there.
+# Without root, or on another system, it says what to install and stops.
+set -euo pipefail
+
+# One list: package, and what it is for.
+packages=(
+  g++              # compiles annulus (C++20) and brings OpenMP, the thread pool
+  cmake            # configures the build
+  ninja-build      # runs the build
+  git              # the commit in --version
+  libopenmpi-dev   # ranks as processes: headers
+  openmpi-bin      # ranks as processes: mpirun
+  libdnnl-dev      # oneDNN: matrix products
+  libhdf5-dev      # checkpoints, tensors from files
+  libxxhash-dev    # digests of checkpoint files
+  libtomlplusplus-dev  # config files
+  nlohmann-json3-dev   # metrics, benchmark rows
+  libcli11-dev     # the command line
+  libfmt-dev       # text formatting
+  bible-kjv        # the text of the quickstart: one document of 4.3 million bytes
+  libgtest-dev     # tests: GoogleTest
+  python3-h5py     # tests: opens our files with somebody else's HDF5 reader
+  clang-format     # tests: the style check
+)
+
+missing=()
+for package in "${packages[@]}"; do
+  [[ $(dpkg-query -W -f='${Status}' "$package" 2>/dev/null) == "install ok installed" ]] || missing+=("$package")
+done
+[[ ${#missing[@]} -gt 0 ]] || exit 0
+
+if ! command -v apt-get >/dev/null || [[ $(id -u) -ne 0 ]]; then
+  echo "setup: annulus needs these Debian packages, and this script cannot install them here:" >&2
+  echo "  ${missing[*]}" >&2
+  echo "Install them as root (Debian 12: apt-get install ${missing[*]}) and start again." >&2
+  exit 64
+fi
+
+echo "setup: installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

@@ -1,0 +1,152 @@
+// annulus train: one run, from its config to its last checkpoint.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <iostream>
+
+#include "comm/agree.h"
+#include "kernels/cpu/isa.h"
+#include "launch/commands.h"
+#include "launch/rank_env.h"
+#include "runtime/config_file.h"
+#include "runtime/core/log.h"
+#include "runtime/core/memory.h"
+#include "runtime/run_directory.h"
+#include "runtime/trainer.h"
+#include "runtime/version.h"
+
+namespace annulus {
+namespace {
+
+// What must not change when a run goes on.
+const std::vector<std::string> kFixedKeys = {"model", "data", "run.seed"};
+
+struct ResumePoint {
+  std::string checkpoint;  // "": from the start
+  RunState state;
+};
+
+// Collective. The newest readable checkpoint of the run, or the one that was named.
+ResumePoint find_resume_point(const std::string& resume, const std::string& run_directory, const Config& config,
+                              Group& world) {
+  ResumePoint point;
+  agree(world, [&] {
+    if (world.rank() != 0) return;
+    const bool latest = resume == "latest";
+    std::vector<std::string> candidates = latest ? list_checkpoints(run_directory) : std::vector<std::string>{resume};
+    for (const std::string& candidate : candidates) {
+      try {
+        point = {candidate, read_run_state(candidate)};
+        break;
+      } catch (const UserError& error) {
+        if (!latest) throw;
+        log::warn(fmt::format("skipping a checkpoint that cannot be read: {}", error.what()));
+      }
+    }
+    require(ExitCode::kCheckpoint, candidates.empty() || !point.checkpoint.empty(), "--resume=latest: none of the ",
+            candidates.size(), " checkpoints in '", run_directory, "/checkpoints' can be read; name one with ",
+            "--resume=PATH, or start anew under another name with --run.name=NAME");
+    if (point.checkpoint.empty()) return;
+    const Config saved = parse_config(point.state.config_text, point.checkpoint);
+    const std::vector<std::string> differing = differing_keys(saved, config, kFixedKeys);
+    std::string names;
+    for (const std::string& name : differing) names += (names.empty() ? "" : ", ") + name;
+    require(differing.empty(), "this config and the checkpoint '", point.checkpoint, "' differ in ", names,
+            "; model.*, data.* and run.seed must stay as they were (everything else may change)");
+  });
+  point.checkpoint = world.broadcast(point.checkpoint, 0, "the checkpoint to resume from");
+  for (int64_t* number : {&point.state.step, &point.state.tokens, &point.state.rows})
+    world.broadcast(number, sizeof *number, 0, "the checkpoint to resume from");
+  return point;
+}
+
+void say_what_runs(const Config& config, const Trainer& trainer, const Ranks& ranks, const NodeShare& share) {
+  const int64_t ranks_here = share.ranks_per_node, cores = share.cores_per_node;
+  log::inform(fmt::format("annulus {}  {} rank{} = dp {} x cp {}, {} thread{} each, {}, transport {}", version_text(),
+                          ranks.world.size(), ranks.world.size() == 1 ? "" : "s", ranks.dims.dp, ranks.dims.cp,
+                          share.threads, share.threads == 1 ? "" : "s", cpu::isa_kernels().name,
+                          trainer.transport().name()));
+  if (ranks_here * share.threads > cores)
+    log::inform(
+        fmt::format("note: {} ranks x {} threads share {} cores of this node", ranks_here, share.threads, cores));
+  log::inform(fmt::format("model: {:.2f} M parameters; {} tokens per step in sequences of {}",
+                          static_cast<double>(trainer.parameters().num_elements()) / 1e6,
+                          config.data.global_batch * config.data.sequence_length, config.data.sequence_length));
+  int64_t total = 0;
+  std::string parts;
+  for (const MemoryUse& use : trainer.memory()) {
+    total += use.bytes;
+    parts += fmt::format("{}{} {}", parts.empty() ? "" : ", ", use.category, human_bytes(use.bytes));
+  }
+  log::inform(fmt::format("memory per rank: {} ({})", human_bytes(total), parts));
+}
+
+void save(Trainer& trainer, const std::string& run_directory) {
+  const SavedCheckpoint saved = trainer.save(run_directory);
+  if (saved.ok)
+    log::inform(fmt::format("checkpoint {} ({})", saved.path, human_bytes(saved.bytes)));
+  else
+    log::warn(fmt::format("no checkpoint at step {}: {}; the run goes on, older checkpoints are untouched",
+                          trainer.state().step, saved.problem));
+}
+
+void run_steps(const Config& config, Trainer& trainer, Metrics& metrics, const std::string& run_directory) {
+  const auto is_due = [](int64_t step, int64_t every) { return every > 0 && step % every == 0; };
+  while (trainer.state().step < config.train.steps) {
+    const StepStats stats = trainer.step();
+    const bool last = stats.step == config.train.steps;
+    metrics.record(stats, last || is_due(stats.step, config.train.log_every));
+    if (is_due(stats.step, config.train.validate_every) || (last && config.train.validate_every > 0))
+      metrics.record(trainer.validate());
+    if (last || is_due(stats.step, config.checkpoint.every)) save(trainer, run_directory);
+  }
+}
+
+void train_on(const Config& config, const TrainOptions& options, Group& world) {
+  const ParallelConfig& parallel = config.parallel;
+  const ParallelDims dims = {static_cast<int>(parallel.dp), static_cast<int>(parallel.cp)};
+  agree(world, [&] {
+    require(dims.dp * dims.cp == world.size(), "parallel.dp x parallel.cp = ", dims.dp, " x ", dims.cp, " = ",
+            dims.dp * dims.cp, " ranks, but ", world.size(), " were started; start ", dims.dp * dims.cp,
+            " (launch/run.sh -np ", dims.dp * dims.cp, "), or set --parallel.cp=", world.size() / dims.dp);
+    cpu::choose_isa(parallel.isa);
+  });
+  world.set_timeout(parallel.timeout_seconds);
+  const NodeShare share = share_of_node(world, static_cast<int>(parallel.threads));
+  const std::unique_ptr<Group> ring = world.split(dims.replica_of(world.rank()));
+  const std::unique_ptr<Dataset> data = agree(world, [&] { return std::make_unique<Dataset>(config.data); });
+
+  const bool resuming = !options.resume.empty();
+  const std::string path = config.run.directory + "/" + config.run.name;
+  const RunDirectory directory(config.run, resuming ? RunDirectory::Mode::kResume : RunDirectory::Mode::kNew, world);
+  const ResumePoint from = resuming ? find_resume_point(options.resume, path, config, world) : ResumePoint{};
+  if (resuming && from.checkpoint.empty()) log::inform("--resume=latest: no checkpoint yet, starting at step 0");
+
+  const Ranks ranks = {world, *ring, dims, share.ranks_per_node, measure_peak_flops(world, share)};
+  Trainer trainer(config, *data, ranks);
+  if (!from.checkpoint.empty()) trainer.load(from.checkpoint, from.state);
+  agree(world, [&] {
+    if (world.rank() == 0) write_file(path + "/config.toml", config_text(config));
+  });
+  Metrics metrics(path, trainer.state().step, config.train.steps, world.rank() == 0);
+  say_what_runs(config, trainer, ranks, share);
+  if (!from.checkpoint.empty()) log::inform(fmt::format("resumed from {}", from.checkpoint));
+  if (trainer.state().step >= config.train.steps)
+    log::inform(fmt::format("the run has done all its {} steps; give more with --train.steps=N", config.train.steps));
+  run_steps(config, trainer, metrics, path);
+}
+
+}  // namespace
+
+void train(const TrainOptions& options, Group& processes) {
+  const Config config = agree(processes, [&] { return read_config(options.config, options.overrides); });
+  if (options.print_config) {
+    if (processes.rank() == 0) std::cout << config_text(config);
+    return;
+  }
+  run_on_ranks(processes, static_cast<int>(config.parallel.in_process_ranks),
+               [&](Group& world) { train_on(config, options, world); });
+}
+
+}  // namespace annulus

@@ -1,0 +1,57 @@
+#pragma once
+// Checkpoints: a directory of HDF5 part files and a MANIFEST (DESIGN section 11). A part holds rows of logical tensors, so a
+// run saved on P ranks loads on any number. Nothing counts before the directory is renamed into place, and nothing that
+// is good is ever overwritten.
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "comm/group.h"
+#include "runtime/core/tensor.h"
+
+namespace annulus {
+
+/// Consecutive rows (of dimension 0) of one logical f32 tensor, as one rank holds them.
+struct TensorRows {
+  std::string name;   // "/model/layers/0/attention/q_proj"
+  Shape shape;        // of the whole tensor
+  int64_t first_row, rows;
+  float* data;        // rows * (product of the other dimensions) floats
+};
+
+/// All of a run's state that is not a tensor.
+struct RunState {
+  std::string run_name, code_version;
+  std::string config_text;  // everything, defaults included
+  int64_t step = 0;         // updates done
+  int64_t tokens = 0;       // tokens trained on
+  int64_t rows = 0;         // training rows taken: the global data cursor
+  int64_t seed = 0;
+};
+
+struct SavedCheckpoint {
+  bool ok = false;
+  std::string path;     // of the complete checkpoint
+  std::string problem;  // why there is none
+  int64_t bytes = 0;
+};
+
+/// Collective. Writes runs/NAME/checkpoints/step-NNNNNNNN from the rows each rank owns. A failure on any rank (full disk, no
+/// permission) leaves every older checkpoint as it is, removes what was written, and is returned on every rank, not thrown.
+SavedCheckpoint save_checkpoint(const std::string& run_directory, const RunState& state,
+                                const std::vector<TensorRows>& owned, Group& world);
+
+/// Complete checkpoints of a run, newest (highest step) first. Paths.
+std::vector<std::string> list_checkpoints(const std::string& run_directory);
+
+/// What MANIFEST and part 0 say, after their digests were checked. Throws UserError (66). One rank calls it.
+RunState read_run_state(const std::string& checkpoint);
+
+/// Collective. Fills `wanted` (any rows, of any rank's choosing; together they may be more or less than what is stored).
+/// Each file is read and digested by one rank, on the very bytes that are then parsed, and rows go to whoever wants them by
+/// messages. Throws UserError (66) on every rank, naming file and reason, if a file is missing or damaged, or if a
+/// wanted row is not there or the shapes differ; `wanted` memory is then undefined.
+void load_checkpoint(const std::string& checkpoint, const std::vector<TensorRows>& wanted, Group& world);
+
+}  // namespace annulus

@@ -1,0 +1,52 @@
+#pragma once
+// The MANIFEST of a checkpoint: which run and step it is, and the size and digest of each of its files.
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/checkpoint.h"
+
+namespace annulus {
+
+constexpr const char* kManifestName = "MANIFEST";
+constexpr const char* kViewName = "view.h5";
+constexpr const char* kFirstPartName = "part-00000-00.h5";  // with the text of the config
+
+struct ManifestFile {
+  std::string name;
+  int64_t bytes = 0;
+  std::string digest;
+};
+
+struct Manifest {
+  RunState state;  // without the text of the config
+  int64_t ranks = 0;
+  std::string config_digest;
+  std::vector<ManifestFile> files;
+
+  /// The files that the loader reads: all but the view.
+  std::vector<ManifestFile> parts() const;
+};
+
+/// XXH3-128 as 32 hexadecimal digits, as `xxhsum -H2` prints it.
+std::string digest_of(std::span<const std::byte> bytes);
+std::string digest_of(const std::string& text);
+
+/// "part-00003-00.h5": part `number` of those that `rank` writes.
+std::string part_name(int rank, int64_t number);
+bool is_part_name(const std::string& name);
+
+std::string manifest_text(const Manifest& manifest);
+
+/// Throws UserError (66) saying what is wrong unless the text is exactly what manifest_text() makes of some manifest.
+Manifest parse_manifest(const std::string& text);
+
+/// Reads and checks checkpoint/MANIFEST. Throws UserError (66) naming it.
+Manifest read_manifest(const std::string& checkpoint);
+
+/// The bytes of a file of a checkpoint, whose size and digest are those of its MANIFEST. Throws UserError (66).
+std::vector<std::byte> read_listed_file(const std::string& checkpoint, const ManifestFile& file);
+
+}  // namespace annulus

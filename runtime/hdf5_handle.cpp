@@ -1,0 +1,54 @@
+#include "runtime/hdf5_handle.h"
+
+#include <unistd.h>
+
+#include <atomic>
+
+namespace annulus {
+namespace {
+
+std::recursive_mutex& library_mutex() {
+  static std::recursive_mutex mutex;
+  return mutex;
+}
+
+// No user's doing makes these fail.
+bool set_up_library() {
+  return H5open() >= 0 && H5PLset_loading_state(0) >= 0 && H5Lunregister(H5L_TYPE_EXTERNAL) >= 0;
+}
+
+herr_t take_first(unsigned, const H5E_error2_t* error, void* text) {
+  if (error->desc) *static_cast<std::string*>(text) = error->desc;
+  return 1;  // enough
+}
+
+}  // namespace
+
+Hdf5Lock::Hdf5Lock() : guard_(library_mutex()) {
+  static const bool ready = set_up_library();
+  // A build with thread safety has a stack of errors, and this setting, for each thread.
+  static thread_local const bool silent = H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr) >= 0;
+  require(ExitCode::kOther, ready && silent, "libhdf5 cannot be set up; check its installation (launch/setup.sh)");
+}
+
+std::string hdf5_message() {
+  std::string text;
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_first, &text);
+  for (char& c : text)
+    if (c < ' ' || c > '~') c = '?';  // a damaged file may have put it there
+  return text.empty() ? "no reason given" : text;
+}
+
+Hdf5PropertiesId hdf5_memory_access(ExitCode code, size_t growth) {
+  Hdf5PropertiesId access(hdf5_checked(code, H5Pcreate(H5P_FILE_ACCESS), "HDF5 file in memory"));
+  hdf5_checked(code, H5Pset_fapl_core(access.get(), growth, /*backing_store=*/0), "HDF5 file in memory");
+  hdf5_checked(code, H5Pset_fclose_degree(access.get(), H5F_CLOSE_STRONG), "HDF5 file in memory");
+  return access;
+}
+
+std::string unique_hdf5_name() {
+  static std::atomic<int64_t> number{0};
+  return concat("annulus-in-memory-", getpid(), "-", ++number);
+}
+
+}  // namespace annulus

@@ -1,0 +1,105 @@
+#include "runtime/run_directory.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "comm/agree.h"
+#include "runtime/core/error.h"
+
+namespace annulus {
+namespace {
+
+constexpr auto kVisibleWithin = std::chrono::seconds(5);  // network file systems cache directory listings for a while
+
+std::string read_file(const std::string& path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+bool appears(const std::string& path, const std::string& text) {
+  const auto deadline = std::chrono::steady_clock::now() + kVisibleWithin;
+  while (read_file(path) != text) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  return true;
+}
+
+}  // namespace
+
+void write_file(const std::string& path, const std::string& text) {
+  const std::string temporary = path + ".tmp";
+  const int file = open(temporary.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
+  bool ok = file >= 0;
+  for (size_t at = 0; ok && at < text.size();) {
+    const ssize_t written = write(file, text.data() + at, text.size() - at);
+    ok = written >= 0 || errno == EINTR;
+    if (written > 0) at += static_cast<size_t>(written);
+  }
+  ok = ok && fsync(file) == 0;
+  if (file >= 0) ok = close(file) == 0 && ok;
+  ok = ok && rename(temporary.c_str(), path.c_str()) == 0;
+  require(ExitCode::kStorage, ok, "cannot write '", path, "': ", std::strerror(errno));
+}
+
+RunDirectory::RunDirectory(const RunConfig& config, Mode mode, Group& world)
+    : path_(config.directory + "/" + config.name) {
+  agree(world, [&] {
+    if (world.rank() == 0) open_on_rank_0(mode);
+  });
+  const std::string nonce_path = path_ + "/.seen-by-every-rank";
+  const auto now = std::chrono::system_clock::now().time_since_epoch().count();
+  const std::string nonce = world.broadcast(concat(getpid(), "-", now), 0, "the run directory's nonce");
+  agree(world, [&] {
+    if (world.rank() == 0) write_file(nonce_path, nonce);
+  });
+  agree(world, [&] {
+    require(ExitCode::kStorage, appears(nonce_path, nonce), "rank ", world.rank(),
+            " does not see the files of rank 0 in '", path_,
+            "': every rank must see the same run.directory; put it on a file system that all nodes share");
+  });
+  if (world.rank() == 0) unlink(nonce_path.c_str());
+}
+
+void RunDirectory::open_on_rank_0(Mode mode) {
+  std::error_code error;
+  std::filesystem::create_directories(std::filesystem::path(path_).parent_path(), error);
+  const bool made = mkdir(path_.c_str(), 0755) == 0;
+  require(ExitCode::kStorage, made || errno == EEXIST, "cannot make the run directory '", path_,
+          "': ", std::strerror(errno));
+  require(ExitCode::kUsage, made || mode == Mode::kResume, "the run directory '", path_, "' exists already; ",
+          "continue that run with --resume=latest, or choose another name with --run.name=NAME");
+  const std::string lock_path = path_ + "/LOCK";
+  lock_ = open(lock_path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
+  require(ExitCode::kStorage, lock_ >= 0, "cannot make '", lock_path, "': ", std::strerror(errno));
+  if (flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+    std::string holder = read_file(lock_path);
+    while (!holder.empty() && holder.back() == '\n') holder.pop_back();
+    fail(ExitCode::kLocked, "the run directory '", path_, "' is in use by another run (", holder,
+         "); wait for it, or choose another name with --run.name=NAME");
+  }
+  char host[256] = "unknown host";
+  gethostname(host, sizeof host - 1);
+  const std::string text = concat("host ", host, ", process ", getpid(), "\n");
+  const bool written =
+      ftruncate(lock_, 0) == 0 && write(lock_, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  require(ExitCode::kStorage, written, "cannot write '", lock_path, "': ", std::strerror(errno));
+}
+
+RunDirectory::~RunDirectory() {
+  if (lock_ >= 0) close(lock_);
+}
+
+}  // namespace annulus

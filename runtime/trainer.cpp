@@ -1,0 +1,260 @@
+#include "runtime/trainer.h"
+
+#include <chrono>
+#include <cmath>
+
+#include "comm/agree.h"
+#include "comm/choose_transport.h"
+#include "kernels/elementwise.h"
+#include "runtime/config_file.h"
+#include "runtime/core/memory.h"
+#include "runtime/schedule.h"
+#include "runtime/shares.h"
+#include "runtime/validation_rows.h"
+#include "runtime/version.h"
+
+namespace annulus {
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+TransportSizes larger(const TransportSizes& a, const TransportSizes& b) {
+  return {std::max(a.own_block, b.own_block), std::max(a.largest_block, b.largest_block),
+          std::max(a.largest_gradient, b.largest_gradient)};
+}
+
+}  // namespace
+
+TransformerShape transformer_shape(const Config& config) {
+  const ModelConfig& m = config.model;
+  return {.layers = m.layers,
+          .width = m.width,
+          .heads = m.heads,
+          .kv_heads = m.kv_heads,
+          .head_dim = m.head_dim,
+          .ffn = m.ffn,
+          .vocab = m.vocab,
+          .tie_embeddings = m.tie_embeddings,
+          .norm_epsilon = m.norm_epsilon,
+          .loss_tile = config.train.loss_tile};
+}
+
+Trainer::Trainer(const Config& config, const Dataset& data, const Ranks& ranks)
+    : config_(config),
+      data_(data),
+      ranks_(ranks),
+      model_(transformer_shape(config), parameters_),
+      row_order_(data.training(), config.data.sequence_length, static_cast<uint64_t>(config.run.seed)),
+      ranges_(parameters_.owned_ranges(ranks.world.size())) {
+  state_ = {.run_name = config.run.name,
+            .code_version = version_text(),
+            .config_text = config_text(config),
+            .seed = config.run.seed};
+  make_layouts();
+  measure_memory();
+  agree(ranks_.world, [&] { require_memory_fits(); });
+  allocate();
+}
+
+const SequenceLayout& Trainer::layout(int64_t sequence_length, int64_t num_sequences) {
+  const auto key = std::pair(sequence_length, num_sequences);
+  const auto found = layouts_.find(key);
+  if (found != layouts_.end()) return found->second;
+  invariant(!transport_, "a batch of ", num_sequences, " sequences of ", sequence_length, " tokens was not planned");
+  return layouts_
+      .emplace(key, SequenceLayout(sequence_length, num_sequences, config_.parallel.placement, config_.model.rope_base,
+                                   model_, ranks_.ring))
+      .first->second;
+}
+
+// Every shape that training or validation will meet.
+void Trainer::make_layouts() {
+  const int64_t S = config_.data.sequence_length;
+  const int replica = ranks_.dims.replica_of(ranks_.world.rank());
+  for_pieces(share_of(config_.data.global_batch, replica, ranks_.dims.dp), config_.train.micro_batch,
+             [&](int64_t, int64_t count) { layout(S, count); });
+  for (const ValidationRows& rows :
+       validation_rows(data_.validation(), S, replica, ranks_.dims.dp, config_.train.micro_batch))
+    layout(rows.length, static_cast<int64_t>(rows.first_tokens.size()));
+}
+
+// The step itself, on tensors without memory.
+void Trainer::measure_memory() {
+  TransportSizes sizes;
+  Workspace measuring = workspace();
+  for (const auto& [key, sequence_layout] : layouts_) {
+    const Arena::Scope scope(batch_memory_);
+    const Batch batch = read_batch(sequence_layout, data_, {}, batch_memory_);
+    model_.forward(batch, LossGradient::kNo, 1.0, measuring);
+    if (key.first == config_.data.sequence_length)
+      model_.backward(batch, model_.forward(batch, LossGradient::kYes, 1.0, measuring), measuring);
+    sizes = larger(sizes, sequence_layout.transport_sizes());
+  }
+  activations_.reset();
+  {
+    const Arena::Scope scope(reduction_);
+    reduction_.take({reduce_scratch_floats(ranks_.world.size())});
+  }
+  transport_ = choose_transport(config_.parallel.transport, sizes, ranks_.ring);
+  const FlatRange& mine = ranges_[static_cast<size_t>(ranks_.world.rank())];
+  const int64_t flat_bytes = parameters_.num_floats() * static_cast<int64_t>(sizeof(float));
+  memory_ = {{"parameters", flat_bytes},
+             {"gradients", flat_bytes},
+             {"optimizer moments", 2 * (mine.end - mine.begin) * static_cast<int64_t>(sizeof(float))},
+             {"ring buffers", transport_->bytes()}};
+  for (const Arena* arena : {&activations_, &scratch_, &reduction_, &batch_memory_})
+    memory_.push_back({arena->category(), arena->high_water()});
+}
+
+void Trainer::require_memory_fits() const {
+  int64_t needed = 0;
+  std::string parts;
+  for (const MemoryUse& use : memory_) {
+    needed += use.bytes;
+    parts += concat(parts.empty() ? "" : ", ", use.category, " ", human_bytes(use.bytes));
+  }
+  const int64_t available = available_memory() / ranks_.ranks_per_node;
+  require(ExitCode::kMemory, needed <= available, "this run needs ", human_bytes(needed), " per rank (", parts,
+          ") but this node has ", human_bytes(available), " left for each of its ", ranks_.ranks_per_node,
+          " ranks; use more nodes (parallel.cp), a smaller train.micro_batch, or a shorter data.sequence_length");
+}
+
+void Trainer::allocate() {
+  parameters_.allocate();
+  for (Arena* arena : {&activations_, &scratch_, &reduction_, &batch_memory_}) arena->commit();
+  const FlatRange& mine = ranges_[static_cast<size_t>(ranks_.world.rank())];
+  optimizer_ = std::make_unique<Optimizer>(parameters_, mine, config_.train);
+  parameters_.initialise(mine, static_cast<uint64_t>(config_.run.seed));
+  all_gather(parameters_.weights().data<float>(), ranges_, ranks_.world);
+}
+
+double Trainer::compute_gradients() {
+  const int64_t S = config_.data.sequence_length, sequences = config_.data.global_batch;
+  const double gradient_scale = 1.0 / static_cast<double>(sequences * S);  // 1 / labels in the global batch
+  double loss = 0.0;
+  Workspace memory = workspace();
+  fill_zero(parameters_.gradients());
+  const Share share = share_of(sequences, ranks_.dims.replica_of(ranks_.world.rank()), ranks_.dims.dp);
+  for_pieces(share, config_.train.micro_batch, [&](int64_t first, int64_t count) {
+    std::vector<int64_t> first_tokens;
+    for (int64_t i = first; i < first + count; ++i) first_tokens.push_back(row_order_.first_token(state_.rows + i));
+    const Arena::Scope scope(batch_memory_);
+    const Batch batch = read_batch(layout(S, count), data_, first_tokens, batch_memory_);
+    const LossResult result = model_.forward(batch, LossGradient::kYes, gradient_scale, memory);
+    model_.backward(batch, result, memory);
+    loss += result.sum;
+  });
+  const Arena::Scope scope(reduction_);
+  const TensorView addends = reduction_.take({reduce_scratch_floats(ranks_.world.size())});
+  reduce_scatter(parameters_.gradients().data<float>(), ranges_, ranks_.world, addends.data<float>());
+  return gradient_scale * ranks_.world.sum(loss, "the loss");
+}
+
+StepStats Trainer::step() {
+  const auto begin = std::chrono::steady_clock::now();
+  const double waited = transport_->counters().wait_seconds;
+  const int64_t tokens = config_.data.global_batch * config_.data.sequence_length;
+  const double rate = learning_rate_at(state_.step, config_.train);
+
+  const double loss = compute_gradients();
+  const double norm = global_norm(parameters_, optimizer_->owned(), ranks_.world);
+  if (!std::isfinite(loss) || !std::isfinite(norm))
+    throw AgreedError(ExitCode::kNumbers,
+                      concat("step ", state_.step + 1, ": loss is ", loss, " and the gradient norm ", norm,
+                             "; lower train.learning_rate or train.max_grad_norm and resume from the last checkpoint"));
+  optimizer_->step(rate, clip_factor(norm, config_.train.max_grad_norm), state_.step + 1);
+  all_gather(parameters_.weights().data<float>(), ranges_, ranks_.world);
+
+  state_.step += 1;
+  state_.tokens += tokens;
+  state_.rows += config_.data.global_batch;
+  update_peak_memory();
+  const double seconds = seconds_since(begin);
+  const double wait = (transport_->counters().wait_seconds - waited) / seconds;
+  const int64_t S = config_.data.sequence_length;
+  const double flops =
+      static_cast<double>(config_.data.global_batch) * model_.flops_per_sequence(S, visible_pairs(causal_mask(S, S)));
+  return {.step = state_.step,
+          .tokens = state_.tokens,
+          .loss = loss,
+          .grad_norm = norm,
+          .learning_rate = rate,
+          .seconds = seconds,
+          .tokens_per_second = static_cast<double>(tokens) / seconds,
+          .mfu = ranks_.peak_flops > 0.0 ? flops / seconds / ranks_.peak_flops : 0.0,
+          .wait_fraction = ranks_.world.sum(wait, "the waiting times") / ranks_.world.size(),
+          .peak_memory_bytes = peak_memory_};
+}
+
+ValidationStats Trainer::validate() {
+  constexpr int64_t kParts = 16;              // of the sequence, for the loss by position
+  std::vector<double> sums(2 * kParts, 0.0);  // nats, then labels
+  const int64_t S = config_.data.sequence_length;
+  Workspace memory = workspace();
+  const int replica = ranks_.dims.replica_of(ranks_.world.rank());
+  for (const ValidationRows& rows :
+       validation_rows(data_.validation(), S, replica, ranks_.dims.dp, config_.train.micro_batch)) {
+    const SequenceLayout& sequences = layout(rows.length, static_cast<int64_t>(rows.first_tokens.size()));
+    const Arena::Scope scope(batch_memory_);
+    const Batch batch = read_batch(sequences, data_, rows.first_tokens, batch_memory_);
+    const LossResult result = model_.forward(batch, LossGradient::kNo, 1.0, memory);
+    const float* loss = result.per_token_BT.data<float>();
+    for (size_t b = 0; b < rows.first_tokens.size(); ++b)
+      for (const int64_t position : sequences.positions()) {
+        const auto part = static_cast<size_t>(position * kParts / S);
+        sums[part] += static_cast<double>(*loss++);
+        sums[part + kParts] += 1.0;
+      }
+  }
+  ranks_.world.sum_in_place(sums, "the validation loss");
+  ValidationStats stats;
+  stats.step = state_.step;
+  double total = 0.0, labels = 0.0;
+  for (size_t part = 0; part < kParts; ++part) {
+    stats.loss_by_position.push_back(sums[part] / sums[part + kParts]);
+    total += sums[part];
+    labels += sums[part + kParts];
+  }
+  stats.loss = total / labels;
+  return stats;
+}
+
+// Reading it takes a moment where a process is large: the first steps, when memory is first touched, and then now and
+// again.
+void Trainer::update_peak_memory() {
+  constexpr int64_t kEvery = 50;
+  if (++steps_since_start_ > 3 && steps_since_start_ % kEvery != 0) return;
+  const bool same_process = std::string(ranks_.world.kind()) == "in-process" && ranks_.world.rank() != 0;
+  const int64_t mine = same_process ? 0 : proportional_set_size();
+  peak_memory_ = std::max(peak_memory_, ranks_.world.sum(mine, "the memory in use"));
+}
+
+std::vector<TensorRows> Trainer::owned_tensors() {
+  std::vector<TensorRows> tensors;
+  for (const ParameterRows& rows : optimizer_->owned()) {
+    const Parameter& p = parameters_.parameters()[static_cast<size_t>(rows.parameter)];
+    auto add_tensor = [&](const std::string& group, float* data) {
+      tensors.push_back({group + p.name, p.shape, rows.first_row, rows.rows, data});
+    };
+    add_tensor("/model/", parameters_.weights().data<float>() + rows.begin);
+    add_tensor("/optimizer/m/", optimizer_->m(rows).data<float>());
+    add_tensor("/optimizer/v/", optimizer_->v(rows).data<float>());
+  }
+  return tensors;
+}
+
+SavedCheckpoint Trainer::save(const std::string& run_directory) {
+  return save_checkpoint(run_directory, state_, owned_tensors(), ranks_.world);
+}
+
+void Trainer::load(const std::string& checkpoint, const RunState& state) {
+  load_checkpoint(checkpoint, owned_tensors(), ranks_.world);
+  all_gather(parameters_.weights().data<float>(), ranges_, ranks_.world);
+  state_.step = state.step;
+  state_.tokens = state.tokens;
+  state_.rows = state.rows;
+}
+
+}  // namespace annulus

@@ -1,0 +1,92 @@
+#pragma once
+// The training loop: data in, gradients around the ring and over the ranks, parameters and checkpoints out.
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "comm/parallel_dims.h"
+#include "comm/transport.h"
+#include "model/transformer.h"
+#include "runtime/batch.h"
+#include "runtime/checkpoint.h"
+#include "runtime/dataset.h"
+#include "runtime/metrics.h"
+#include "runtime/optimizer.h"
+
+namespace annulus {
+
+/// The ranks of a run and what the machine gives them.
+struct Ranks {
+  Group& world;
+  Group& ring;  // this rank's cp group
+  ParallelDims dims;
+  int ranks_per_node = 1;
+  double peak_flops = 0.0;  // per second, of all cores in use by all ranks
+};
+
+struct MemoryUse {
+  std::string category;
+  int64_t bytes;
+};
+
+/// The model that a config describes.
+TransformerShape transformer_shape(const Config& config);
+
+class Trainer {
+ public:
+  /// Collective. Builds the model, measures every arena by running a step on tensors without memory, checks that it
+  /// fits (71 on every rank), and only then takes the memory. Parameters are drawn from the seed.
+  Trainer(const Config& config, const Dataset& data, const Ranks& ranks);
+
+  /// Collective. One update from data.global_batch sequences. Throws AgreedError (76) if loss or gradient is not
+  /// finite: the parameters are then those before the step.
+  StepStats step();
+
+  /// Collective. The first half of step(): the loss of the next global batch (nats per token, the same on every rank),
+  /// with the gradient of the rows that this rank owns, summed over all ranks, in parameters().
+  double compute_gradients();
+
+  /// Collective. The loss over the whole validation part, in rows of data.sequence_length.
+  ValidationStats validate();
+
+  /// Collective. See save_checkpoint().
+  SavedCheckpoint save(const std::string& run_directory);
+
+  /// Collective. Continues from a checkpoint whose state is given (the same on every rank). Throws UserError (66).
+  void load(const std::string& checkpoint, const RunState& state);
+
+  const RunState& state() const { return state_; }
+  const std::vector<MemoryUse>& memory() const { return memory_; }  // of this rank
+  const ParameterStore& parameters() const { return parameters_; }
+  const std::vector<ParameterRows>& owned_rows() const { return optimizer_->owned(); }
+  const Transport& transport() const { return *transport_; }
+
+ private:
+  const SequenceLayout& layout(int64_t sequence_length, int64_t num_sequences);
+  void make_layouts();
+  void measure_memory();
+  void require_memory_fits() const;
+  void allocate();
+  Workspace workspace() { return {activations_, scratch_, transport_.get()}; }
+  std::vector<TensorRows> owned_tensors();
+  void update_peak_memory();
+
+  Config config_;
+  const Dataset& data_;
+  Ranks ranks_;
+  ParameterStore parameters_;
+  Transformer model_;
+  RowOrder row_order_;
+  std::vector<FlatRange> ranges_;  // who owns what of the flat buffers
+  std::unique_ptr<Optimizer> optimizer_;
+  std::map<std::pair<int64_t, int64_t>, SequenceLayout> layouts_;  // by sequence length and number of sequences
+  Arena batch_memory_{"token batches"}, activations_{"activations"}, scratch_{"scratch"}, reduction_{"reduction"};
+  std::unique_ptr<Transport> transport_;
+  std::vector<MemoryUse> memory_;
+  RunState state_;
+  int64_t steps_since_start_ = 0, peak_memory_ = 0;
+};
+
+}  // namespace annulus

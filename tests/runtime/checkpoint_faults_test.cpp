@@ -1,0 +1,213 @@
+// Saves that fail or are killed: whatever was committed stays, and what was not never counts.
+#include <gtest/gtest.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include <chrono>
+#include <random>
+#include <thread>
+
+#include "tests/runtime/checkpoint_case.h"
+
+namespace annulus::test {
+namespace {
+
+int64_t step_of(const std::string& path) { return std::stoll(fs::path(path).filename().string().substr(5)); }
+
+size_t leftovers_in(const std::string& run) {
+  const std::vector<std::string> names = names_in(run + "/checkpoints");
+  return static_cast<size_t>(std::count_if(names.begin(), names.end(),
+                                           [](const std::string& name) { return name.find(".tmp-") != name.npos; }));
+}
+
+void expect_failed(const SavedCheckpoint& saved, const std::string& why) {
+  EXPECT_FALSE(saved.ok);
+  EXPECT_EQ(saved.path, "");
+  expect_in("is not saved: ", saved.problem);
+  expect_in(why, saved.problem);
+}
+
+// ---- kill -9
+
+/// Saves one step after the other, and tells of each that is committed. Never returns.
+[[noreturn]] void save_for_ever(const std::string& run, int64_t first_step, int pipe) {
+  std::vector<NamedShape> tensors = kTensors;
+  for (int64_t step = first_step;; ++step) {
+    bool ok = false;
+    run_ranks(2, [&](Group& world) {
+      HeldRows held(tensors, kEven, world);
+      held.fill(step);
+      const SavedCheckpoint saved =
+          detail::save_checkpoint(run, state_of(step), held.views, world, {.part_bytes = 20 << 10});
+      if (world.rank() == 0) ok = saved.ok;
+    });
+    if (!ok || write(pipe, &step, sizeof step) != sizeof step) _exit(1);
+  }
+}
+
+TEST(CheckpointFaults, WhatWasCommittedSurvivesKill9AtAnyMoment) {
+  const TemporaryDirectory run;
+  std::mt19937 random(3);
+  int64_t newest = 0, commits = 0, cut_off = 0, checked = 0;
+  for (int kill_number = 0; kill_number < 80; ++kill_number) {
+    int ends[2];
+    ASSERT_EQ(pipe(ends), 0);
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) save_for_ever(run.path, newest + 1, ends[1]);
+    close(ends[1]);
+    std::this_thread::sleep_for(std::chrono::microseconds(1000 + random() % 150000));
+    ASSERT_EQ(kill(child, SIGKILL), 0);
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status)) << "a save failed without being killed";
+    int64_t reported = newest;
+    for (int64_t step = 0; read(ends[0], &step, sizeof step) == sizeof step; ++commits) reported = step;
+    close(ends[0]);
+
+    if (!fs::exists(run.path + "/checkpoints")) continue;
+    EXPECT_LE(leftovers_in(run.path), 1u);
+    cut_off += static_cast<int64_t>(leftovers_in(run.path));
+    const std::vector<std::string> listed = list_checkpoints(run.path);
+    newest = listed.empty() ? 0 : step_of(listed[0]);
+    EXPECT_GE(newest, reported) << "a committed checkpoint is lost";
+    EXPECT_LE(newest, reported + 1);
+    for (size_t i = 0; i < listed.size(); ++i) {
+      EXPECT_EQ(load_error(listed[i], step_of(listed[i]), 1 + static_cast<int>(random() % 3)), "");
+      EXPECT_EQ(read_run_state(listed[i]).step, step_of(listed[i]));
+      ++checked;
+      if (i > 0) fs::remove_all(listed[i]);
+    }
+  }
+  std::cout << "80 kills: " << commits << " commits, " << cut_off << " saves cut off, " << checked << " loads\n";
+  EXPECT_GE(commits, 20);
+  EXPECT_GE(cut_off, 20);
+}
+
+// ---- full disks
+
+/// A small file system of its own, or nothing where mounting is not permitted.
+class SmallDisk {
+ public:
+  explicit SmallDisk(const std::string& size) {
+    mounted = mount("none", directory_.path.c_str(), "tmpfs", 0, ("size=" + size).c_str()) == 0;
+  }
+  ~SmallDisk() {
+    if (mounted) umount2(path().c_str(), MNT_DETACH);
+  }
+  const std::string& path() const { return directory_.path; }
+  bool mounted = false;
+
+ private:
+  TemporaryDirectory directory_;
+};
+
+TEST(CheckpointFaults, FullDiskCostsOnlyTheSaveItself) {
+  const SmallDisk disk("1m");
+  if (!disk.mounted) GTEST_SKIP() << "may not mount a tmpfs (not root?)";
+  const detail::SaveOptions unchecked = {.part_bytes = 20 << 10, .check_space = false};
+  const SavedCheckpoint old = save(disk.path(), 1, 2, kEven, unchecked);
+  ASSERT_TRUE(old.ok) << old.problem;
+  int64_t step = 1, failed = 0, saved = 0;
+  // From no space at all on, a page more each time: the disk is full at every write there is.
+  for (int64_t free = 0; free < 2 * old.bytes; free += 4096) {
+    const int filler = open((disk.path() + "/filler").c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600);
+    ASSERT_GE(filler, 0);
+    const auto space = static_cast<int64_t>(fs::space(disk.path()).available);
+    ASSERT_EQ(posix_fallocate(filler, 0, std::max<int64_t>(1, space - free)), 0);
+    close(filler);
+    const SavedCheckpoint next = save(disk.path(), ++step, 2, kEven, unchecked);
+    ++(next.ok ? saved : failed);
+    if (!next.ok) expect_failed(next, "No space left on device");
+    EXPECT_EQ(leftovers_in(disk.path()), 0u);
+    EXPECT_EQ(list_checkpoints(disk.path()).size(), next.ok ? 2u : 1u);
+    if (next.ok) {
+      EXPECT_EQ(load_error(next.path, step, 3), "");
+      fs::remove_all(next.path);
+    }
+    EXPECT_EQ(load_error(old.path, 1, 1), "");
+  }
+  EXPECT_GE(failed, 10);
+  EXPECT_GE(saved, 5);
+}
+
+TEST(CheckpointFaults, TooLittleSpaceIsSeenBeforeAnythingIsWritten) {
+  const SmallDisk disk("1m");
+  if (!disk.mounted) GTEST_SKIP() << "may not mount a tmpfs (not root?)";
+  expect_failed(save(disk.path(), 1, 3), "left; make room there");
+  EXPECT_TRUE(names_in(disk.path() + "/checkpoints").empty());
+}
+
+TEST(CheckpointFaults, FileSizeLimitFailsTheSaveOnEveryRank) {
+  const TemporaryDirectory run;
+  const SavedCheckpoint old = save(run.path, 1, 2);
+  ASSERT_TRUE(old.ok) << old.problem;
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = signal(SIGXFSZ, SIG_IGN);
+  for (const rlim_t limit : {0, 1, 300, 5000, 12000}) {  // MANIFEST, view and parts of different sizes
+    const rlimit small = {limit, before.rlim_max};
+    ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+    const SavedCheckpoint next = save(run.path, 2, 3);
+    ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+    expect_failed(next, "File too large");
+    EXPECT_EQ(names_in(run.path + "/checkpoints"), std::vector<std::string>{"step-00000001"});
+    EXPECT_EQ(load_error(old.path, 1, 2), "");
+  }
+  signal(SIGXFSZ, handler);
+  const SavedCheckpoint later = save(run.path, 2, 3);
+  ASSERT_TRUE(later.ok) << later.problem;
+  EXPECT_EQ(load_error(later.path, 2, 2), "");
+}
+
+// ---- things in the way
+
+TEST(CheckpointFaults, ThingsInTheWayAreNeverTouched) {
+  const TemporaryDirectory run;
+  expect_failed(save(run.path + "/none", 1, 2), "cannot make the directory");
+  write_text(run.path + "/checkpoints", "a file");
+  expect_failed(save(run.path, 1, 2), "cannot make the directory");
+  EXPECT_EQ(read_text(run.path + "/checkpoints"), "a file");
+  fs::remove(run.path + "/checkpoints");
+
+  const SavedCheckpoint old = save(run.path, 1, 2);
+  ASSERT_TRUE(old.ok) << old.problem;
+  const std::string in_the_way = run.path + "/checkpoints/step-00000002";
+  write_text(in_the_way, "a file");
+  expect_failed(save(run.path, 2, 2), "cannot rename");
+  EXPECT_EQ(read_text(in_the_way), "a file");
+  fs::remove(in_the_way);
+  fs::create_directory(in_the_way);
+  write_text(in_the_way + "/notes", "mine");
+  expect_failed(save(run.path, 2, 2), "cannot rename");
+  EXPECT_EQ(read_text(in_the_way + "/notes"), "mine");
+  write_text(in_the_way + "/MANIFEST", "not one of ours");
+  expect_failed(save(run.path, 2, 2), "no MANIFEST of annulus");
+  EXPECT_EQ(leftovers_in(run.path), 0u);
+  EXPECT_EQ(load_error(old.path, 1, 2), "");
+  fs::remove_all(in_the_way);
+  EXPECT_TRUE(save(run.path, 2, 2).ok);
+}
+
+TEST(CheckpointFaults, LeftoversOfKilledSavesAreRemovedAndNothingElse) {
+  const TemporaryDirectory run;
+  const std::string directory = run.path + "/checkpoints/";
+  for (const char* name : {"step-00000001.tmp-0123456789abcdef", "step-00000007.tmp-x", "step-00000008.trash",
+                           "mine.tmp-1", "step-1.tmp-1"}) {
+    fs::create_directories(directory + name);
+    write_text(directory + name + "/part-00000-00.h5", "half");
+  }
+  fs::create_directory(run.path + "/elsewhere");
+  write_text(run.path + "/elsewhere/file", "mine");
+  fs::create_directory_symlink(run.path + "/elsewhere", directory + "step-00000009.tmp-link");
+  ASSERT_TRUE(save(run.path, 3, 2).ok);
+  const std::vector<std::string> expected = {"mine.tmp-1", "step-00000003", "step-00000008.trash", "step-1.tmp-1"};
+  EXPECT_EQ(names_in(directory), expected);
+  EXPECT_EQ(read_text(run.path + "/elsewhere/file"), "mine");
+}
+
+}  // namespace
+}  // namespace annulus::test
