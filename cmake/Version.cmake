@@ -1,12 +1,12 @@
-# The commit, for `annulus --version` and checkpoints: asked at every build, written only when it has changed.
-# Included by CMakeLists.txt it makes the target; run as a script it writes the header.
+# What this build is, for `annulus --version` and checkpoints: the commit is asked at every build, and the file that holds it
+# is written only when it has changed. Included by CMakeLists.txt it makes the target; run as a script it writes the file.
 
 if(NOT CMAKE_SCRIPT_MODE_FILE)
-  set(ANNULUS_GENERATED_DIR ${PROJECT_BINARY_DIR}/generated)
+  set(ANNULUS_VERSION_SOURCE ${PROJECT_BINARY_DIR}/generated/version.cpp)
   add_custom_target(annulus_version
     COMMAND ${CMAKE_COMMAND} -DSOURCE_DIR=${PROJECT_SOURCE_DIR} -DVERSION=${PROJECT_VERSION}
-            -DHEADER=${ANNULUS_GENERATED_DIR}/annulus_version.h -P ${CMAKE_CURRENT_LIST_FILE}
-    BYPRODUCTS ${ANNULUS_GENERATED_DIR}/annulus_version.h
+            -DFILE=${ANNULUS_VERSION_SOURCE} -P ${CMAKE_CURRENT_LIST_FILE}
+    BYPRODUCTS ${ANNULUS_VERSION_SOURCE}
     COMMENT "Reading the commit")
   return()
 endif()
@@ -16,11 +16,12 @@ execute_process(COMMAND git describe --always --dirty --abbrev=10 WORKING_DIRECT
 if(NOT commit)
   set(commit "no commit")
 endif()
-set(text "#define ANNULUS_VERSION \"${VERSION}\"\n#define ANNULUS_COMMIT \"${commit}\"\n")
+set(text "#include \"runtime/version.h\"\n\nnamespace annulus {\n\n")
+string(APPEND text "std::string version_text() { return \"${VERSION} (${commit})\"; }\n\n}  // namespace annulus\n")
 set(old "")
-if(EXISTS ${HEADER})
-  file(READ ${HEADER} old)
+if(EXISTS ${FILE})
+  file(READ ${FILE} old)
 endif()
 if(NOT old STREQUAL text)
-  file(WRITE ${HEADER} "${text}")
+  file(WRITE ${FILE} "${text}")
 endif()

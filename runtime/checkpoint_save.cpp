@@ -34,12 +34,13 @@ int64_t total_of(const std::vector<std::string>& numbers) {
   return total;
 }
 
-// Makes it, for good, unless it is there.
-void make_directory(const std::string& path) {
-  const bool made = mkdir(path.c_str(), 0777) == 0;
-  require(ExitCode::kStorage, made || (errno == EEXIST && fs::is_directory(path)), "cannot make the directory '", path,
-          "': ", std::strerror(errno), "; check what is there and its permissions");
-  if (made) sync_directory(fs::path(path).parent_path().string());
+// False if it was there.
+bool make_directory(const std::string& path) {
+  const int error = mkdir(path.c_str(), 0777) == 0 ? 0 : errno;
+  const bool there = error == EEXIST && fs::is_directory(path);
+  require(ExitCode::kStorage, error == 0 || there, "cannot make the directory '", path, "': ", std::strerror(error),
+          "; check what is there and its permissions");
+  return error == 0;
 }
 
 // Of saves that were killed. A name that is not one of ours is left alone.
@@ -56,8 +57,8 @@ void remove_leftovers(const std::string& checkpoints) {
 
 void check_space(const std::string& directory, int64_t bytes) {
   struct statvfs status = {};
-  require(ExitCode::kStorage, statvfs(directory.c_str(), &status) == 0, "cannot see how much space '", directory,
-          "' has: ", std::strerror(errno));
+  const bool seen = statvfs(directory.c_str(), &status) == 0;
+  require(ExitCode::kStorage, seen, "cannot see how much space '", directory, "' has: ", std::strerror(errno));
   const auto free = static_cast<int64_t>(status.f_bavail * status.f_frsize);
   require(ExitCode::kStorage, free >= bytes, "it takes ", human_bytes(bytes), " but '", directory, "' has ",
           human_bytes(free), " left; make room there");
@@ -96,7 +97,7 @@ bool exists_already(const std::string& path, const Manifest& ours) {
 // Rank 0: everything up to the directory to write to, whose path is returned; empty if the checkpoint exists already.
 std::string begin(const std::string& path, const Manifest& manifest, int64_t bytes, bool with_space_check) {
   const std::string checkpoints = fs::path(path).parent_path().string();
-  make_directory(checkpoints);
+  if (make_directory(checkpoints)) sync_directory(fs::path(checkpoints).parent_path().string());
   if (exists_already(path, manifest)) return {};
   remove_leftovers(checkpoints);
   if (with_space_check) check_space(checkpoints, bytes);

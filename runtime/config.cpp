@@ -102,7 +102,8 @@ Fields train_fields(TrainConfig& train) {
       {"train", "micro_batch",
        "Sequences a ring computes at a time, at most its share of the batch; fewer need less memory.",
        &train.micro_batch, 1, kMostTokenId},
-      {"train", "learning_rate", "Highest learning rate, reached after the warm-up.", &train.learning_rate, 0, 100},
+      {"train", "learning_rate", "Highest learning rate, reached after the warm-up; from there it falls as a cosine.",
+       &train.learning_rate, 0, 100},
       {"train", "min_learning_rate", "Learning rate at the last step; at most learning_rate.", &train.min_learning_rate,
        0, 100},
       {"train", "warmup_steps", "Steps over which the learning rate rises from 0; 0: no warm-up. At most steps.",
@@ -116,8 +117,10 @@ Fields train_fields(TrainConfig& train) {
        1e9},
       {"train", "loss_tile", "Tokens whose logits exist at a time (memory: loss_tile * vocab numbers).",
        &train.loss_tile, 1, 1048576},
-      {"train", "validate_every", "Steps between two validations; 0: never.", &train.validate_every, 0, kMostSteps},
-      {"train", "log_every", "Steps between two lines about the training.", &train.log_every, 1, kMostSteps},
+      {"train", "validate_every", "Steps between two validations, and one at the end; 0: never.", &train.validate_every,
+       0, kMostSteps},
+      {"train", "log_every", "Steps between two lines on the terminal; metrics.jsonl has a line for every step.",
+       &train.log_every, 1, kMostSteps},
   };
 }
 
@@ -143,8 +146,6 @@ bool in_bounds(const ConfigField& field) {
 }
 
 bool is_control(char c) { return (0 <= c && c < ' ') || c == '\x7f'; }
-
-std::string joined(const std::vector<std::string>& names) { return fmt::format("{}", fmt::join(names, ", ")); }
 
 std::string type_of(const ConfigField& field) {
   if (std::holds_alternative<int64_t*>(field.value)) return "integer";
@@ -264,6 +265,8 @@ std::string quoted_text(std::string_view text) {
   return quoted + "\"";
 }
 
+std::string list_text(const std::vector<std::string>& names) { return fmt::format("{}", fmt::join(names, ", ")); }
+
 std::string printable_text(std::string_view text) {
   size_t size = std::min(text.size(), kMostShown);
   while (size > 0 && size < text.size() && (text[size] & 0xC0) == 0x80) --size;  // never inside a UTF-8 sequence
@@ -283,7 +286,7 @@ std::string allowed_text(const ConfigField& field) {
   if (std::holds_alternative<int64_t*>(field.value)) return concat(int64_t(field.least), " to ", int64_t(field.most));
   if (std::holds_alternative<double*>(field.value)) return fmt::format("{} to {}", field.least, field.most);
   if (std::holds_alternative<bool*>(field.value)) return "true or false";
-  return field.choices.empty() ? "any" : joined(field.choices);
+  return field.choices.empty() ? "any" : list_text(field.choices);
 }
 
 std::string value_problem(const ConfigField& field) {
@@ -297,7 +300,7 @@ std::string value_problem(const ConfigField& field) {
     return fact + " holds a NUL character, which ends every name; remove it";
   if (field.choices.empty() || std::count(field.choices.begin(), field.choices.end(), **text) > 0) return "";
   const std::string near = nearest(**text, field.choices);
-  return fact + " is not one of " + joined(field.choices) + (near.empty() ? "" : "; did you mean \"" + near + "\"?");
+  return fact + " is not one of " + list_text(field.choices) + (near.empty() ? "" : "; did you mean \"" + near + "\"?");
 }
 
 void complete_and_validate(Config& config) {

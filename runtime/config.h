@@ -74,12 +74,14 @@ std::string value_text(const ConfigField& field);
 /// What the field may be: "1 to 1000000000", "true or false", "auto, shared, mpi, in-process", "any".
 std::string allowed_text(const ConfigField& field);
 
-/// What is wrong with the field's value by itself (bounds, choices, not finite), with its name and the mend; else
-/// empty.
+/// What is wrong with the field's value by itself (bounds, choices, not finite) and how to mend it; empty: nothing.
 std::string value_problem(const ConfigField& field);
 
 /// `text` as a TOML string in double quotes.
 std::string quoted_text(std::string_view text);
+
+/// "a, b, c"
+std::string list_text(const std::vector<std::string>& names);
 
 /// `text` for a message: on one line, harmless to a terminal, and cut where it is long.
 std::string printable_text(std::string_view text);

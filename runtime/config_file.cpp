@@ -13,7 +13,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <system_error>
 
 #include "runtime/core/error.h"
@@ -30,14 +29,6 @@ struct SyntaxError {
   std::string what;
   size_t line, column;
 };
-
-// ---- text for messages
-
-std::string list_of(const std::vector<std::string>& names) {
-  std::string list;
-  for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
-  return list;
-}
 
 std::string at(const std::string& file, size_t line, size_t column) { return concat(file, ":", line, ":", column); }
 
@@ -122,7 +113,7 @@ class Names {
   std::string unknown_section(const std::string& section) const {
     const std::string near = nearest(section, sections_);
     return concat("unknown section [", printable_text(section), "]; ",
-                  near.empty() ? "the sections are " + list_of(sections_) : "did you mean [" + near + "]?");
+                  near.empty() ? "the sections are " + list_text(sections_) : "did you mean [" + near + "]?");
   }
 
   std::string unknown_key(const std::string& section, const std::string& key) const {
@@ -130,13 +121,13 @@ class Names {
                                              : concat("unknown key ", printable_text(section + "." + key), "; ");
     const std::string near = suggestion(section, key);
     if (!near.empty()) return fact + "did you mean " + near + "?";
-    return has_section(section) ? fact + "[" + section + "] has " + list_of(keys_of(section))
-                                : fact + "the sections are " + list_of(sections_);
+    return has_section(section) ? fact + "[" + section + "] has " + list_text(keys_of(section))
+                                : fact + "the sections are " + list_text(sections_);
   }
 
   std::string not_a_section(const std::string& section) const {
     return concat("section ", section, " takes no value of its own; write [", section,
-                  "] once and below it KEY = VALUE, ", "where KEY is one of ", list_of(keys_of(section)));
+                  "] once and below it KEY = VALUE, ", "where KEY is one of ", list_text(keys_of(section)));
   }
 
  private:

@@ -66,8 +66,9 @@ void sync_directory(const std::string& path) {
 }
 
 void rename_durably(const std::string& from, const std::string& to) {
-  require(ExitCode::kStorage, std::rename(from.c_str(), to.c_str()) == 0, "cannot rename '", from, "' to '", to,
-          "': ", std::strerror(errno), "; if something is there already, move it away, else check the permissions");
+  const bool renamed = std::rename(from.c_str(), to.c_str()) == 0;
+  require(ExitCode::kStorage, renamed, "cannot rename '", from, "' to '", to, "': ", std::strerror(errno),
+          "; if something is there already, move it away, else check the permissions");
   sync_directory(directory_of(to));
 }
 

@@ -44,7 +44,8 @@ herr_t append_name(hid_t, const char* name, const H5L_info_t*, void* names) {
 
 Hdf5FileId open_for_reading(const std::string& path) {
   struct stat status = {};
-  require(ExitCode::kData, stat(path.c_str(), &status) == 0, "cannot open '", path, "': ", std::strerror(errno));
+  const bool found = stat(path.c_str(), &status) == 0;
+  require(ExitCode::kData, found, "cannot open '", path, "': ", std::strerror(errno));
   require(ExitCode::kData, S_ISREG(status.st_mode), "'", path, "' is not a file; give an HDF5 file");
   const htri_t is_hdf5 = H5Fis_hdf5(path.c_str());
   require(ExitCode::kData, is_hdf5 >= 0, "cannot read '", path, "': ", hdf5_message(), "; check its permissions");
