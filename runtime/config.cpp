@@ -106,7 +106,8 @@ Fields train_fields(TrainConfig& train) {
        &train.learning_rate, 0, 100},
       {"train", "min_learning_rate", "Learning rate at the last step; at most learning_rate.", &train.min_learning_rate,
        0, 100},
-      {"train", "warmup_steps", "Steps over which the learning rate rises from 0; 0: no warm-up. At most steps.",
+      {"train", "warmup_steps",
+       "Steps over which the learning rate rises from 0; 0: no warm-up. A run with fewer steps ends inside it.",
        &train.warmup_steps, 0, kMostSteps},
       {"train", "beta1", "AdamW: decay of the mean of gradients.", &train.beta1, 0, kMostBeta},
       {"train", "beta2", "AdamW: decay of the mean of squared gradients.", &train.beta2, 0, kMostBeta},
@@ -226,10 +227,6 @@ void validate_parallel(const ParallelConfig& parallel) {
 }
 
 void validate_train(const TrainConfig& train) {
-  require(train.warmup_steps <= train.steps, "train.warmup_steps = ", train.warmup_steps,
-          " is more than train.steps = ", train.steps,
-          ": the learning rate would never be reached; set train.warmup_steps lower, for example to ", train.steps / 10,
-          ", or raise train.steps");
   require(train.min_learning_rate <= train.learning_rate,
           "train.min_learning_rate = ", double_text(train.min_learning_rate),
           " is above train.learning_rate = ", double_text(train.learning_rate), "; set it lower, for example to ",

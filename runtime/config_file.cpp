@@ -2,6 +2,7 @@
 
 // toml++ 3.3 asserts before it reports some syntax errors ("a = ]", "[.b]"), so its assertions would turn a typing
 // mistake into an abort; and it must be compiled here, without them, and not come from its library.
+#undef TOML_SHARED_LIB
 #undef TOML_HEADER_ONLY
 #define TOML_HEADER_ONLY 1
 #define TOML_ASSERT(condition) static_assert(true)

@@ -90,7 +90,7 @@ const std::vector<Bad> kBadFiles = {
     {"[train]\nsteps = 9223372036854775808\n", "'9223372036854775808' is not representable in 64 bits"},
     {"[train]\nlearning_rate = 1e400\n", "a.toml:2:22: not valid TOML: "},
     {"[train]\nsteps = ]\n", "a.toml:2:9: not valid TOML: "},
-    {"# ä\n[data]\npath = \"ä\" ä", "a.toml:3:12: not valid TOML: only strings and comments may hold other than ASCII"},
+    {"# ä # ä\n[data]\npath = \"\\\"ä\" ä", "a.toml:3:14: not valid TOML: only strings and comments may hold other"},
     {"[data]\npath = \"\"\"x\"\"\"", "a.toml:2:8: not valid TOML: no value here needs a string over several lines"},
     {"[train]\nsteps = 1\nsteps = 2\n",
      "a.toml:3:9: not valid TOML: Error while parsing key-value pair: cannot redefine"},
@@ -183,7 +183,6 @@ const std::vector<Contradiction> kContradictions = {
     {{"model.head_dim=20"}, "(what the attention kernels are built for); set model.head_dim to 24"},
     {{"model.width=2048"}, "model.head_dim = 512 (model.width / model.heads) is not a multiple of 8 up to 256"},
     {{"model.vocab=255"}, "model.vocab = 255 is too small for data.tokenizer = \"bytes\""},
-    {{"train.warmup_steps=101"}, "train.warmup_steps = 101 is more than train.steps = 100"},
     {{"train.min_learning_rate=0.002"}, "train.min_learning_rate = 0.002 is above train.learning_rate = 0.001"},
     {{"data.path=\"\""}, "data.path is empty"},
     {{"run.directory=''"}, "run.directory is empty"},
@@ -319,7 +318,7 @@ TEST(Config, DerivedWidths) {
 
 TEST(Config, LegalThoughUnusual) {
   EXPECT_EQ(from_overrides({"train.micro_batch=64"}).train.micro_batch, 64) << "micro_batch above global_batch";
-  EXPECT_EQ(from_overrides({"train.warmup_steps=100"}).train.warmup_steps, 100) << "warm-up to the end";
+  EXPECT_EQ(from_overrides({"train.warmup_steps=101"}).train.warmup_steps, 101) << "a short try of a long run";
   EXPECT_EQ(from_overrides({"parallel.dp=8"}).parallel.dp, 8) << "more rings than sequences";
   EXPECT_EQ(from_overrides({"parallel.cp=3", "parallel.in_process_ranks=3"}).parallel.in_process_ranks, 3);
   EXPECT_EQ(from_overrides({}, "\xEF\xBB\xBF[data]\r\npath = \"x\"\r\n").data.path, "x") << "BOM and CRLF";
