@@ -14,6 +14,12 @@ class AgreedError : public UserError {
   using UserError::UserError;
 };
 
+/// For what every rank checks alike, on the same facts: throws AgreedError unless `ok`.
+template <class... Parts>
+void require_alike(ExitCode code, bool ok, const Parts&... parts) {
+  if (!ok) throw AgreedError(code, concat(parts...));
+}
+
 /// Collective: throws AgreedError on every rank if any rank brings an error; the message is the lowest failing rank's.
 void agree_on(const std::optional<UserError>& mine, Group& group);
 

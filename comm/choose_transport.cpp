@@ -1,5 +1,6 @@
 #include "comm/choose_transport.h"
 
+#include "comm/agree.h"
 #include "comm/mpi_transport.h"
 #include "comm/shared_transport.h"
 #include "comm/thread_transport.h"
@@ -10,16 +11,18 @@ namespace annulus {
 std::unique_ptr<Transport> choose_transport(const std::string& kind, const TransportSizes& sizes, Group& ring) {
   const bool threads = std::string(ring.kind()) == "in-process";
   if (kind == "in-process" || (kind == "auto" && threads)) {
-    require(threads, "parallel.transport = \"in-process\" needs ranks that are threads of one process (",
-            "parallel.in_process_ranks), but this run has MPI processes; use auto, shared or mpi");
+    require_alike(ExitCode::kUsage, threads,
+                  "--transport=in-process (parallel.transport) needs ranks that are threads of one process (",
+                  "parallel.in_process_ranks), but this run has MPI processes; use auto, shared or mpi");
     return make_thread_transport(sizes, ring);
   }
   if (kind == "mpi") return make_mpi_transport(sizes, ring);
   invariant(kind == "shared" || kind == "auto", "unknown transport ", kind);
   if (auto shared = make_shared_transport(sizes, ring)) return shared;
-  require(kind == "auto",
-          "parallel.transport = \"shared\" is not possible: the ranks of a ring are not all on one node, or ",
-          "may not map each other's memory; use auto or mpi");
+  require_alike(
+      ExitCode::kUsage, kind == "auto",
+      "--transport=shared (parallel.transport) is not possible: the ranks of a ring are not all on one node, or ",
+      "may not map each other's memory; use auto or mpi");
   return make_mpi_transport(sizes, ring);
 }
 

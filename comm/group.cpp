@@ -50,6 +50,7 @@ std::string Group::broadcast(const std::string& text, int root, const char* what
 
 void Group::all_gather_bytes(void* all, const void* mine, int64_t bytes, const char* what) {
   auto* slots = static_cast<char*>(all);
+  if (bytes == 0) return;
   std::memcpy(slots + rank_ * bytes, mine, static_cast<size_t>(bytes));
   std::vector<Outgoing> sends;
   std::vector<Incoming> receives;

@@ -6,6 +6,7 @@
 #include <array>
 #include <vector>
 
+#include "comm/agree.h"
 #include "comm/mpi_communicator.h"
 #include "runtime/core/error.h"
 
@@ -108,7 +109,12 @@ class MpiTransport : public Transport {
 
   void release(int) override {}
 
-  std::byte* gradient(int visit) override { return gradient_buffer(visit).data; }
+  // Its last sum has left by now, unless the hop in between that would have waited for it was empty.
+  std::byte* gradient(int visit) override {
+    Buffer& buffer = gradients_[static_cast<size_t>(plan_->visits[static_cast<size_t>(visit)].gradient_buffer)];
+    finish(buffer, "an earlier gradient sum from the same buffer");
+    return buffer.data;
+  }
 
   const std::byte* arrived(int visit) override {
     for (const Hop& hop : plan_->hops) {
@@ -137,10 +143,6 @@ class MpiTransport : public Transport {
   }
 
  private:
-  Buffer& gradient_buffer(int visit) {
-    return gradients_[static_cast<size_t>(plan_->visits[static_cast<size_t>(visit)].gradient_buffer)];
-  }
-
   // Gradient sums are sent by hand_over(), when they exist; everything else starts with its visit. Receives first: a
   // message that finds its receive posted is not copied twice.
   void start_hops(int visit) {
@@ -180,9 +182,9 @@ static_assert(kKeyValueBuffers == kGradientBuffers, "start() takes either array"
 
 std::unique_ptr<Transport> make_mpi_transport(const TransportSizes& sizes, Group& ring) {
   auto* processes = dynamic_cast<MpiGroup*>(&ring);
-  require(processes != nullptr,
-          "parallel.transport = \"mpi\" needs MPI processes, but the ranks of this run are threads; ",
-          "start it with launch/run.sh, or use parallel.transport = \"in-process\"");
+  require_alike(ExitCode::kUsage, processes != nullptr,
+                "--transport=mpi (parallel.transport) needs MPI processes, but the ranks of this run are threads; ",
+                "start it with launch/run.sh, or use --transport=in-process");
   ring.barrier("the ring's message buffers");
   return std::make_unique<MpiTransport>(sizes, *processes);
 }

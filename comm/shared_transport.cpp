@@ -9,6 +9,7 @@
 #include <cstring>
 #include <string>
 
+#include "comm/agree.h"
 #include "comm/board_transport.h"
 #include "comm/transport_sizes.h"
 #include "runtime/core/error.h"
@@ -74,9 +75,10 @@ std::unique_ptr<Mapping> accept(const Invitation& invitation, int64_t bytes) {
 std::unique_ptr<Transport> make_shared_transport(const TransportSizes& sizes, Group& ring) {
   const std::vector<TransportSizes> all = gather_sizes(sizes, ring);
   const int64_t bytes = board_bytes(all) + kNoncePage;
-  const int64_t available = ring.rank() == 0 ? available_memory() : 0;
-  require(ExitCode::kMemory, ring.max(available, "free memory") >= bytes, "the ring needs ", human_bytes(bytes),
-          " of shared memory but this node has ", human_bytes(available), " left; use shorter sequences or more nodes");
+  const int64_t available = ring.max(ring.rank() == 0 ? available_memory() : 0, "free memory");
+  require_alike(ExitCode::kMemory, available >= bytes, "the ring needs ", human_bytes(bytes),
+                " of shared memory but this node has ", human_bytes(available),
+                " left; use shorter sequences or more nodes");
 
   const Descriptor fd(ring.rank() == 0 ? memfd_create("annulus-ring", MFD_CLOEXEC) : -1);
   Invitation invitation = {getpid(), fd.get(), {}};

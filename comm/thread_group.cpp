@@ -10,12 +10,13 @@
 
 namespace annulus {
 
-// One message at a time from each rank to each other: the sender posts a pointer, the receiver copies and says so.
+// One message at a time from each rank to each other: the sender posts a pointer, the receiver copies from it.
 struct ThreadGroup::Shared {
+  enum Mail : uint32_t { kEmpty, kPosted, kBeingRead };
   struct Mailbox {
     const void* data = nullptr;
     int64_t bytes = 0;
-    std::atomic<uint32_t> posted{0}, taken{0};
+    std::atomic<uint32_t> mail{kEmpty};
   };
 
   explicit Shared(int n)
@@ -43,52 +44,90 @@ std::vector<std::unique_ptr<Group>> ThreadGroup::make(int size, const std::atomi
   return ranks;
 }
 
-void ThreadGroup::exchange(std::span<const Outgoing> sends, std::span<const Incoming> receives, const char* what) {
+// What is left to do of one exchange.
+class ThreadGroup::Exchange {
+ public:
+  Exchange(Shared& shared, int rank, std::span<const Outgoing> sends, std::span<const Incoming> receives,
+           const char* what)
+      : shared_(shared),
+        rank_(rank),
+        sends_(sends),
+        receives_(receives),
+        what_(what),
+        sent_(sends.size(), State::kWaiting),
+        received_(receives.size(), State::kWaiting) {}
+
+  // A message that is given up (an error, a time limit) must not be read any more: its memory is about to go.
+  ~Exchange() {
+    for (size_t i = 0; i < sends_.size(); ++i) {
+      if (sent_[i] != State::kPosted) continue;
+      std::atomic<uint32_t>& mail = shared_.mailbox(rank_, sends_[i].peer).mail;
+      uint32_t posted = Shared::kPosted;
+      if (!mail.compare_exchange_strong(posted, Shared::kEmpty))
+        while (mail.load(std::memory_order_acquire) == Shared::kBeingRead) std::this_thread::yield();
+    }
+  }
+
+  bool advance() {
+    bool done = true;
+    for (size_t i = 0; i < receives_.size(); ++i) done &= advance_receive(i);
+    for (size_t i = 0; i < sends_.size(); ++i) done &= advance_send(i);
+    return done;
+  }
+
+ private:
   enum class State { kWaiting, kPosted, kDone };
-  std::vector<State> sent(sends.size(), State::kWaiting), received(receives.size(), State::kWaiting);
 
   // True when nothing earlier in the list still concerns the same peer: messages keep their order.
-  auto first_of_its_peer = [](const auto& messages, const std::vector<State>& states, size_t index) {
+  template <class Messages>
+  static bool first_of_its_peer(const Messages& messages, const std::vector<State>& states, size_t index) {
     for (size_t i = 0; i < index; ++i)
       if (messages[i].peer == messages[index].peer && states[i] != State::kDone) return false;
     return true;
-  };
-  auto advance_send = [&](size_t i) {
-    Shared::Mailbox& box = shared_->mailbox(rank_, sends[i].peer);
-    const uint32_t posted = box.posted.load(std::memory_order_relaxed);
-    if (sent[i] == State::kWaiting && first_of_its_peer(sends, sent, i)) {
-      box.data = sends[i].data;
-      box.bytes = sends[i].bytes;
-      box.posted.store(posted + 1, std::memory_order_release);
-      shared_->doorbell(sends[i].peer).add(1);
-      sent[i] = State::kPosted;
-    } else if (sent[i] == State::kPosted && box.taken.load(std::memory_order_acquire) == posted) {
-      sent[i] = State::kDone;
+  }
+
+  bool advance_send(size_t i) {
+    Shared::Mailbox& box = shared_.mailbox(rank_, sends_[i].peer);
+    if (sent_[i] == State::kWaiting && first_of_its_peer(sends_, sent_, i)) {
+      box.data = sends_[i].data;
+      box.bytes = sends_[i].bytes;
+      box.mail.store(Shared::kPosted, std::memory_order_release);
+      shared_.doorbell(sends_[i].peer).add(1);
+      sent_[i] = State::kPosted;
+    } else if (sent_[i] == State::kPosted && box.mail.load(std::memory_order_acquire) == Shared::kEmpty) {
+      sent_[i] = State::kDone;
     }
-    return sent[i] == State::kDone;
-  };
-  auto advance_receive = [&](size_t i) {
-    Shared::Mailbox& box = shared_->mailbox(receives[i].peer, rank_);
-    const uint32_t taken = box.taken.load(std::memory_order_relaxed);
-    if (received[i] == State::kWaiting && first_of_its_peer(receives, received, i) &&
-        box.posted.load(std::memory_order_acquire) != taken) {
-      invariant(box.bytes == receives[i].bytes, what, ": rank ", receives[i].peer, " sends ", box.bytes,
-                " bytes where rank ", rank_, " expects ", receives[i].bytes);
-      if (box.bytes > 0) std::memcpy(receives[i].data, box.data, static_cast<size_t>(box.bytes));
-      box.taken.store(taken + 1, std::memory_order_release);
-      shared_->doorbell(receives[i].peer).add(1);
-      received[i] = State::kDone;
-    }
-    return received[i] == State::kDone;
-  };
-  auto all_done = [&] {
-    bool done = true;
-    for (size_t i = 0; i < receives.size(); ++i) done &= advance_receive(i);
-    for (size_t i = 0; i < sends.size(); ++i) done &= advance_send(i);
-    return done;
-  };
+    return sent_[i] == State::kDone;
+  }
+
+  bool advance_receive(size_t i) {
+    if (received_[i] != State::kWaiting || !first_of_its_peer(receives_, received_, i))
+      return received_[i] == State::kDone;
+    Shared::Mailbox& box = shared_.mailbox(receives_[i].peer, rank_);
+    uint32_t posted = Shared::kPosted;
+    if (!box.mail.compare_exchange_strong(posted, Shared::kBeingRead, std::memory_order_acquire)) return false;
+    const int64_t bytes = box.bytes;
+    if (bytes == receives_[i].bytes && bytes > 0) std::memcpy(receives_[i].data, box.data, static_cast<size_t>(bytes));
+    box.mail.store(Shared::kEmpty, std::memory_order_release);
+    shared_.doorbell(receives_[i].peer).add(1);
+    invariant(bytes == receives_[i].bytes, what_, ": rank ", receives_[i].peer, " sends ", bytes, " bytes where rank ",
+              rank_, " expects ", receives_[i].bytes);
+    received_[i] = State::kDone;
+    return true;
+  }
+
+  Shared& shared_;
+  int rank_;
+  std::span<const Outgoing> sends_;
+  std::span<const Incoming> receives_;
+  const char* what_;
+  std::vector<State> sent_, received_;
+};
+
+void ThreadGroup::exchange(std::span<const Outgoing> sends, std::span<const Incoming> receives, const char* what) {
+  Exchange rest(*shared_, rank_, sends, receives, what);
   const int peer = !receives.empty() ? receives[0].peer : !sends.empty() ? sends[0].peer : rank_;
-  wait_for(all_done, what, world_rank(peer), limits_, &shared_->doorbell(rank_));
+  wait_for([&] { return rest.advance(); }, what, world_rank(peer), limits_, &shared_->doorbell(rank_));
 }
 
 std::unique_ptr<Group> ThreadGroup::split(int colour) {

@@ -20,6 +20,7 @@ class ThreadGroup : public Group {
 
  private:
   struct Shared;
+  class Exchange;
   ThreadGroup(std::shared_ptr<Shared> shared, int rank, std::vector<int> world_ranks, WaitLimits limits);
 
   std::shared_ptr<Shared> shared_;

@@ -31,7 +31,8 @@ int64_t pairs_up_to(const BandSlice& s, int64_t bound) {
   const int64_t some_end = std::clamp(s.k1 + bound, s.q0, s.q1);      // rows from there on see none
   const int64_t first = s.k1 + bound - full_end, last = s.k1 + bound - (some_end - 1);
   const int64_t rows = some_end - full_end;
-  return width * (full_end - s.q0) + (rows > 0 ? (first + last) * rows / 2 : 0);
+  const __int128 sloped = static_cast<__int128>(first + last) * std::max<int64_t>(rows, 0) / 2;
+  return width * (full_end - s.q0) + static_cast<int64_t>(sloped);
 }
 
 bool overlap(const BandSlice& a, const BandSlice& b) {

@@ -1,7 +1,10 @@
 // annulus attention: ring attention, forward and backward, over the ranks it is started with, on tensors from a file.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <filesystem>
 #include <vector>
 
 #include "comm/agree.h"
@@ -135,6 +138,7 @@ class AttentionRun {
   }
 
   void write();
+  void report() const;
 
  private:
   void pass(bool measure);
@@ -252,6 +256,12 @@ void AttentionRun::write() {
   });
 }
 
+void AttentionRun::report() const {
+  log::inform(fmt::format("{}: {} rank{}, {} placement, transport {}; forward {:.6f} s, backward {:.6f} s",
+                          options_.out, world_.size(), world_.size() == 1 ? "" : "s", options_.placement,
+                          transport_->name(), median(timing_.forward), median(timing_.backward)));
+}
+
 void attention_on(const AttentionCommand& options, Group& world) {
   agree(world, [&] {
     require(options.dtype == "f32", "--dtype=", options.dtype, " is not supported; this build computes in f32");
@@ -260,6 +270,9 @@ void attention_on(const AttentionCommand& options, Group& world) {
                 options.transport == "in-process",
             "unknown --transport=", options.transport, "; choose auto, shared, mpi or in-process");
     make_placement(options.placement, 1, 1);
+    std::error_code none;
+    require(!std::filesystem::equivalent(options.in, options.out, none), "'", options.out,
+            "' is the input itself; give another path for the output");
     cpu::choose_isa(options.isa);
   });
   world.set_timeout(options.timeout_seconds);
@@ -273,6 +286,7 @@ void attention_on(const AttentionCommand& options, Group& world) {
   agree(world, [&] { run.read(*file); });
   run.run();
   run.write();
+  run.report();
 }
 
 }  // namespace

@@ -2,8 +2,11 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
+#include <chrono>
 #include <functional>
 #include <iostream>
+#include <thread>
 
 #include "comm/agree.h"
 #include "kernels/cpu/isa.h"
@@ -12,6 +15,7 @@
 #include "launch/versions.h"
 #include "runtime/config_file.h"
 #include "runtime/core/log.h"
+#include "runtime/nearest.h"
 #include "runtime/version.h"
 
 namespace annulus {
@@ -141,29 +145,50 @@ std::string version_page() {
                      library_versions());
 }
 
+// All ranks come here. Rank 0 speaks for them; the others stay until it has, because a launcher that sees one process
+// end with an error ends the rest, and whatever they have not said yet.
+void say_for_all(const AgreedError& error, Group& group) {
+  if (group.rank() == 0) std::cerr << "annulus: " << error.what() << std::endl;
+  if (group.size() == 1) return;
+  group.barrier("the message of rank 0");
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));  // the launcher passes the message on
+}
+
 // Runs the command on all processes; whatever it throws becomes one message and the exit code.
 int run(const Command& command) {
   std::unique_ptr<Processes> processes;
+  auto fail_alone = [&](const char* message, ExitCode code) {
+    log::error(message);
+    if (processes) processes->abort(static_cast<int>(code));
+    return static_cast<int>(code);
+  };
   try {
     processes = std::make_unique<Processes>();
     command(processes->group());
     return 0;
-  } catch (const AgreedError& error) {  // every rank is here: all end in order, rank 0 speaks
-    if (processes->group().rank() == 0) std::cerr << "annulus: " << error.what() << "\n";
+  } catch (const AgreedError& error) {
+    say_for_all(error, processes->group());
     return static_cast<int>(error.code());
   } catch (const UserError& error) {
-    log::error(error.what());
-    if (processes) processes->abort(static_cast<int>(error.code()));
-    return static_cast<int>(error.code());
+    return fail_alone(error.what(), error.code());
   } catch (const std::bad_alloc&) {
-    log::error("out of memory");
-    if (processes) processes->abort(static_cast<int>(ExitCode::kMemory));
-    return static_cast<int>(ExitCode::kMemory);
+    return fail_alone("out of memory", ExitCode::kMemory);
   } catch (const std::exception& error) {
-    log::error(error.what());
-    if (processes) processes->abort(static_cast<int>(ExitCode::kOther));
-    return static_cast<int>(ExitCode::kOther);
+    return fail_alone(error.what(), ExitCode::kOther);
   }
+}
+
+// What CLI11 would take for something else: a mistyped command, and an option that is given nothing.
+std::string problem_of(int argc, char** argv, const std::vector<std::string>& commands) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word.starts_with("--") && word.ends_with("=")) return "'" + word + "' gives no value; write one behind the =";
+  }
+  if (argc < 2 || argv[1][0] == '-' || std::find(commands.begin(), commands.end(), argv[1]) != commands.end())
+    return {};
+  const std::string near = nearest(argv[1], commands);
+  return fmt::format("there is no command '{}'{}; the commands are {}", argv[1],
+                     near.empty() ? "" : ", did you mean " + near + "?", fmt::join(commands, ", "));
 }
 
 int main_of(int argc, char** argv) {
@@ -176,14 +201,15 @@ int main_of(int argc, char** argv) {
   add_attention(app, command);
   add_bench(app, command);
   add_sample(app, command);
+  std::string problem = problem_of(argc, argv, {"train", "attention", "bench", "sample"});
   try {
-    app.parse(argc, argv);
+    if (problem.empty()) app.parse(argc, argv);
   } catch (const CLI::Success& help) {
     return rank_of_environment() == 0 ? app.exit(help) : 0;
   } catch (const CLI::Error& error) {
-    if (rank_of_environment() == 0) std::cerr << "annulus: " << error.what() << "; see annulus --help\n";
-    return static_cast<int>(ExitCode::kUsage);
+    problem = std::string(error.what()) + "; see annulus --help";
   }
+  if (!problem.empty()) command = [&](Group&) { require_alike(ExitCode::kUsage, false, problem); };
   return run(command);
 }
 

@@ -92,8 +92,8 @@ void Processes::abort(int code) {
 
 void run_on_ranks(Group& processes, int in_process_ranks, const std::function<void(Group&)>& body) {
   if (in_process_ranks == 0) return body(processes);
-  require(processes.size() == 1, "in_process_ranks = ", in_process_ranks, " makes ranks of threads, but ",
-          processes.size(), " processes were started; leave out one of the two");
+  require_alike(ExitCode::kUsage, processes.size() == 1, "in_process_ranks = ", in_process_ranks,
+                " makes ranks of threads, but ", processes.size(), " processes were started; leave out one of the two");
   run_as_threads(in_process_ranks, [&](Group& world) {
     log::set_rank(world.rank(), world.size());
     body(world);

@@ -7,29 +7,29 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-usage() {
-  echo "usage: launch/run.sh -np N [--hostfile FILE] [mpirun options] -- COMMAND ARGUMENTS (see annulus --help)" >&2
-  exit 64
-}
+usage="usage: launch/run.sh -np N [--hostfile FILE] [mpirun options] -- COMMAND ARGUMENTS (see annulus --help)"
+wrong() { echo "run.sh: $1" >&2; exit 64; }
 
 ranks="" hostfile="" options=()
 while [[ $# -gt 0 && $1 != -- ]]; do
   case $1 in
-    -np | -n) ranks=${2:-}; shift 2 || usage ;;
-    --hostfile) hostfile=${2:-}; options+=(--hostfile "$hostfile"); shift 2 || usage ;;
-    -h | --help) usage ;;
+    -np | -n) ranks=${2:-}; shift 2 || wrong "$usage" ;;
+    --hostfile) hostfile=${2:-}; options+=(--hostfile "$hostfile"); shift 2 || wrong "$usage" ;;
+    -h | --help) echo "$usage"; exit 0 ;;
     *) options+=("$1"); shift ;;
   esac
 done
-[[ $# -gt 1 && $ranks =~ ^[1-9][0-9]*$ ]] || usage
+[[ $# -gt 1 && $ranks =~ ^[1-9][0-9]*$ ]] || wrong "$usage"
 shift  # the --
 
-program=${ANNULUS:-}
-for candidate in "$here/build/release/annulus" "$here/bin/annulus" "$here/../../bin/annulus"; do
-  if [[ -z $program && -x $candidate ]]; then program=$candidate; fi
+program=${ANNULUS:-}  # another build than the ones below
+for candidate in "$here/build/release/annulus" "$here/../../bin/annulus"; do
+  if [[ -z $program && -f $candidate && -x $candidate ]]; then program=$candidate; fi
 done
-[[ -n $program ]] || { echo "run.sh: no annulus found; build it first: cmake --preset release && cmake --build --preset release" >&2; exit 64; }
-command -v mpirun >/dev/null || { echo "run.sh: no mpirun found; apt-get install openmpi-bin (or launch/setup.sh)" >&2; exit 64; }
+[[ -n $program ]] || wrong "no annulus found; build it first: cmake --preset release && cmake --build --preset release"
+[[ -f $program && -x $program ]] || wrong "ANNULUS=$program is not a program; leave it unset, or give the path of annulus"
+command -v mpirun >/dev/null || wrong "no mpirun found; apt-get install openmpi-bin (or launch/setup.sh)"
+[[ -z $hostfile || -r $hostfile ]] || wrong "cannot read the hostfile $hostfile"
 
 [[ $(id -u) -ne 0 ]] || options+=(--allow-run-as-root)
 cores=$(nproc)

@@ -19,7 +19,8 @@ namespace {
 
 std::string checkpoint_of(const std::string& path) {
   if (std::filesystem::exists(path + "/MANIFEST")) return path;
-  const std::vector<std::string> found = list_checkpoints(path);
+  const std::vector<std::string> found =
+      std::filesystem::is_directory(path) ? list_checkpoints(path) : std::vector<std::string>{};
   require(ExitCode::kCheckpoint, !found.empty(), "'", path,
           "' is neither a checkpoint nor a run directory with one; give ",
           "runs/NAME or runs/NAME/checkpoints/step-NNNNNNNN");

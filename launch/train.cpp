@@ -1,8 +1,6 @@
 // annulus train: one run, from its config to its last checkpoint.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <filesystem>
 #include <iostream>
 
 #include "comm/agree.h"
@@ -12,54 +10,13 @@
 #include "runtime/config_file.h"
 #include "runtime/core/log.h"
 #include "runtime/core/memory.h"
+#include "runtime/resume.h"
 #include "runtime/run_directory.h"
 #include "runtime/trainer.h"
 #include "runtime/version.h"
 
 namespace annulus {
 namespace {
-
-// What must not change when a run goes on.
-const std::vector<std::string> kFixedKeys = {"model", "data", "run.seed"};
-
-struct ResumePoint {
-  std::string checkpoint;  // "": from the start
-  RunState state;
-};
-
-// Collective. The newest readable checkpoint of the run, or the one that was named.
-ResumePoint find_resume_point(const std::string& resume, const std::string& run_directory, const Config& config,
-                              Group& world) {
-  ResumePoint point;
-  agree(world, [&] {
-    if (world.rank() != 0) return;
-    const bool latest = resume == "latest";
-    std::vector<std::string> candidates = latest ? list_checkpoints(run_directory) : std::vector<std::string>{resume};
-    for (const std::string& candidate : candidates) {
-      try {
-        point = {candidate, read_run_state(candidate)};
-        break;
-      } catch (const UserError& error) {
-        if (!latest) throw;
-        log::warn(fmt::format("skipping a checkpoint that cannot be read: {}", error.what()));
-      }
-    }
-    require(ExitCode::kCheckpoint, candidates.empty() || !point.checkpoint.empty(), "--resume=latest: none of the ",
-            candidates.size(), " checkpoints in '", run_directory, "/checkpoints' can be read; name one with ",
-            "--resume=PATH, or start anew under another name with --run.name=NAME");
-    if (point.checkpoint.empty()) return;
-    const Config saved = parse_config(point.state.config_text, point.checkpoint);
-    const std::vector<std::string> differing = differing_keys(saved, config, kFixedKeys);
-    std::string names;
-    for (const std::string& name : differing) names += (names.empty() ? "" : ", ") + name;
-    require(differing.empty(), "this config and the checkpoint '", point.checkpoint, "' differ in ", names,
-            "; model.*, data.* and run.seed must stay as they were (everything else may change)");
-  });
-  point.checkpoint = world.broadcast(point.checkpoint, 0, "the checkpoint to resume from");
-  for (int64_t* number : {&point.state.step, &point.state.tokens, &point.state.rows})
-    world.broadcast(number, sizeof *number, 0, "the checkpoint to resume from");
-  return point;
-}
 
 void say_what_runs(const Config& config, const Trainer& trainer, const Ranks& ranks, const NodeShare& share) {
   const int64_t ranks_here = share.ranks_per_node, cores = share.cores_per_node;
@@ -87,8 +44,8 @@ void save(Trainer& trainer, const std::string& run_directory) {
   if (saved.ok)
     log::inform(fmt::format("checkpoint {} ({})", saved.path, human_bytes(saved.bytes)));
   else
-    log::warn(fmt::format("no checkpoint at step {}: {}; the run goes on, older checkpoints are untouched",
-                          trainer.state().step, saved.problem));
+    log::warn(fmt::format("no checkpoint at step {}: {}; older checkpoints are untouched", trainer.state().step,
+                          saved.problem));
 }
 
 void run_steps(const Config& config, Trainer& trainer, Metrics& metrics, const std::string& run_directory) {
@@ -107,9 +64,11 @@ void train_on(const Config& config, const TrainOptions& options, Group& world) {
   const ParallelConfig& parallel = config.parallel;
   const ParallelDims dims = {static_cast<int>(parallel.dp), static_cast<int>(parallel.cp)};
   agree(world, [&] {
-    require(dims.dp * dims.cp == world.size(), "parallel.dp x parallel.cp = ", dims.dp, " x ", dims.cp, " = ",
-            dims.dp * dims.cp, " ranks, but ", world.size(), " were started; start ", dims.dp * dims.cp,
-            " (launch/run.sh -np ", dims.dp * dims.cp, "), or set --parallel.cp=", world.size() / dims.dp);
+    const int wanted = dims.dp * dims.cp, started = world.size();
+    const std::string other = started % dims.dp == 0 ? fmt::format(", or set --parallel.cp={}", started / dims.dp) : "";
+    require(wanted == started, "parallel.dp x parallel.cp = ", dims.dp, " x ", dims.cp, " = ", wanted, " ranks, but ",
+            started, started == 1 ? " was" : " were", " started; start ", wanted, " (launch/run.sh -np ", wanted, ")",
+            other);
     cpu::choose_isa(parallel.isa);
   });
   world.set_timeout(parallel.timeout_seconds);
@@ -118,20 +77,20 @@ void train_on(const Config& config, const TrainOptions& options, Group& world) {
   const std::unique_ptr<Dataset> data = agree(world, [&] { return std::make_unique<Dataset>(config.data); });
 
   const bool resuming = !options.resume.empty();
-  const std::string path = config.run.directory + "/" + config.run.name;
-  const RunDirectory directory(config.run, resuming ? RunDirectory::Mode::kResume : RunDirectory::Mode::kNew, world);
-  const ResumePoint from = resuming ? find_resume_point(options.resume, path, config, world) : ResumePoint{};
-  if (resuming && from.checkpoint.empty()) log::inform("--resume=latest: no checkpoint yet, starting at step 0");
-
+  RunDirectory directory(config.run, resuming ? RunDirectory::Mode::kResume : RunDirectory::Mode::kNew, world);
+  const std::string& path = directory.path();
   const Ranks ranks = {world, *ring, dims, share.ranks_per_node, measure_peak_flops(world, share)};
   Trainer trainer(config, *data, ranks);
-  if (!from.checkpoint.empty()) trainer.load(from.checkpoint, from.state);
+  const std::string checkpoint = resuming ? resume(options.resume, path, config, trainer, world) : "";
   agree(world, [&] {
     if (world.rank() == 0) write_file(path + "/config.toml", config_text(config));
   });
+  directory.keep();
   Metrics metrics(path, trainer.state().step, config.train.steps, world.rank() == 0);
   say_what_runs(config, trainer, ranks, share);
-  if (!from.checkpoint.empty()) log::inform(fmt::format("resumed from {}", from.checkpoint));
+  if (resuming)
+    log::inform(checkpoint.empty() ? "--resume=latest: no checkpoint yet, starting at step 0"
+                                   : "resumed from " + checkpoint);
   if (trainer.state().step >= config.train.steps)
     log::inform(fmt::format("the run has done all its {} steps; give more with --train.steps=N", config.train.steps));
   run_steps(config, trainer, metrics, path);

@@ -1,7 +1,7 @@
 #pragma once
-// Checkpoints: a directory of HDF5 part files and a MANIFEST (DESIGN section 11). A part holds rows of logical tensors, so a
-// run saved on P ranks loads on any number. Nothing counts before the directory is renamed into place, and nothing that
-// is good is ever overwritten.
+// Checkpoints: a directory of HDF5 part files and a MANIFEST (DESIGN section 11). A part holds rows of logical tensors,
+// so a run saved on P ranks loads on any number. Nothing counts before the directory is renamed into place, and nothing
+// that is good is ever overwritten.
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -14,10 +14,10 @@ namespace annulus {
 
 /// Consecutive rows (of dimension 0) of one logical f32 tensor, as one rank holds them.
 struct TensorRows {
-  std::string name;   // "/model/layers/0/attention/q_proj"
-  Shape shape;        // of the whole tensor
+  std::string name;  // "/model/layers/0/attention/q_proj": letters, digits, '_', '-' and '.'; not "/config"
+  Shape shape;       // of the whole tensor: a vector or a matrix
   int64_t first_row, rows;
-  float* data;        // rows * (product of the other dimensions) floats
+  float* data;  // rows * (product of the other dimensions) floats
 };
 
 /// All of a run's state that is not a tensor.
@@ -33,25 +33,31 @@ struct RunState {
 struct SavedCheckpoint {
   bool ok = false;
   std::string path;     // of the complete checkpoint
-  std::string problem;  // why there is none
+  std::string problem;  // why there is none, and how to mend it
   int64_t bytes = 0;
 };
 
-/// Collective. Writes runs/NAME/checkpoints/step-NNNNNNNN from the rows each rank owns. A failure on any rank (full disk, no
-/// permission) leaves every older checkpoint as it is, removes what was written, and is returned on every rank, not thrown.
+/// Collective. Writes run_directory/checkpoints/step-NNNNNNNN from the rows each rank owns; together they must be every
+/// row of every tensor once. `state` is that of rank 0. The run directory must exist, and no other run may write to it.
+/// A failure on any rank (full disk, no permission) leaves every older checkpoint as it is, removes what was written,
+/// and is returned on every rank, not thrown. A step that is there already, whole and with the same config and place in
+/// the data (a run was resumed before it), counts as saved and is left alone; any other is a failure. What saves that
+/// were killed have left behind is removed first. Holds one part (256 MiB, or one row) in memory at a time.
 SavedCheckpoint save_checkpoint(const std::string& run_directory, const RunState& state,
                                 const std::vector<TensorRows>& owned, Group& world);
 
-/// Complete checkpoints of a run, newest (highest step) first. Paths.
+/// Paths of the complete checkpoints of a run, newest (highest step) first. Throws UserError (66) where the directory
+/// is there but cannot be listed.
 std::vector<std::string> list_checkpoints(const std::string& run_directory);
 
 /// What MANIFEST and part 0 say, after their digests were checked. Throws UserError (66). One rank calls it.
 RunState read_run_state(const std::string& checkpoint);
 
-/// Collective. Fills `wanted` (any rows, of any rank's choosing; together they may be more or less than what is stored).
-/// Each file is read and digested by one rank, on the very bytes that are then parsed, and rows go to whoever wants them by
-/// messages. Throws UserError (66) on every rank, naming file and reason, if a file is missing or damaged, or if a
-/// wanted row is not there or the shapes differ; `wanted` memory is then undefined.
+/// Collective. Fills `wanted` (any rows, of any rank's choosing; together they may be more or less than what is
+/// stored). Each file is read and digested by one rank, on the very bytes that are then parsed, and rows go to whoever
+/// wants them by messages, so that a rank holds one part in memory at a time. Throws AgreedError (66) naming file and
+/// reason if a file is missing or damaged, or if a wanted row is not there, is there twice, or the shapes differ;
+/// `wanted` memory is then undefined. view.h5 is not read.
 void load_checkpoint(const std::string& checkpoint, const std::vector<TensorRows>& wanted, Group& world);
 
 }  // namespace annulus

@@ -3,10 +3,11 @@
 #include <map>
 #include <sstream>
 
+#include "comm/agree.h"
 #include "runtime/checkpoint.h"
-#include "runtime/checkpoint_agree.h"
 #include "runtime/checkpoint_manifest.h"
 #include "runtime/checkpoint_parts.h"
+#include "runtime/checkpoint_report.h"
 #include "runtime/checkpoint_rows.h"
 #include "runtime/core/error.h"
 
@@ -35,9 +36,9 @@ std::vector<std::vector<RowRange>> ranges_by_rank(const std::string& joined) {
   return ranges;
 }
 
-[[noreturn]] void refuse_checkpoint(const std::string& checkpoint, const std::string& problem) {
-  fail(ExitCode::kCheckpoint, "cannot load checkpoint '", checkpoint, "': ", problem,
-       "; restore it from a copy, or resume from another one (--resume=PATH)");
+std::string refusal(const std::string& checkpoint, const std::string& problem) {
+  return concat("cannot load checkpoint '", checkpoint, "': ", problem,
+                "; restore it from a copy, or resume from another one (--resume=PATH)");
 }
 
 // ---- the loader
@@ -68,13 +69,13 @@ class Loader {
   size_t num_ranks() const { return static_cast<size_t>(world_.size()); }
 
   void refuse(const std::string& problem) const {
-    if (!problem.empty()) refuse_checkpoint(checkpoint_, problem);
+    if (!problem.empty()) throw AgreedError(ExitCode::kCheckpoint, refusal(checkpoint_, problem));
   }
 
   // Collective: what `finish` makes of the texts of all ranks.
   template <class Work, class Finish>
   std::string agreed(Work&& work, Finish&& finish) {
-    const Report report = agree(world_, kLoading, work, finish);
+    const Report report = report_together(world_, kLoading, work, finish);
     if (!report.ok) refuse(report.text);
     return report.text;
   }
@@ -191,7 +192,7 @@ RunState read_run_state(const std::string& checkpoint) try {
           kFirstPartName, " is not the one that MANIFEST names");
   return state;
 } catch (const UserError& error) {
-  refuse_checkpoint(checkpoint, error.what());
+  fail(ExitCode::kCheckpoint, refusal(checkpoint, error.what()));
 }
 
 }  // namespace annulus

@@ -10,10 +10,10 @@
 #include <filesystem>
 #include <sstream>
 
-#include "runtime/checkpoint_agree.h"
 #include "runtime/checkpoint_directory.h"
 #include "runtime/checkpoint_manifest.h"
 #include "runtime/checkpoint_parts.h"
+#include "runtime/checkpoint_report.h"
 #include "runtime/checkpoint_view.h"
 #include "runtime/core/error.h"
 #include "runtime/core/log.h"
@@ -60,7 +60,7 @@ void check_space(const std::string& directory, int64_t bytes) {
   const bool seen = statvfs(directory.c_str(), &status) == 0;
   require(ExitCode::kStorage, seen, "cannot see how much space '", directory, "' has: ", std::strerror(errno));
   const auto free = static_cast<int64_t>(status.f_bavail * status.f_frsize);
-  require(ExitCode::kStorage, free >= bytes, "it takes ", human_bytes(bytes), " but '", directory, "' has ",
+  require(ExitCode::kStorage, free >= bytes, "a checkpoint takes ", human_bytes(bytes), " but '", directory, "' has ",
           human_bytes(free), " left; make room there");
 }
 
@@ -83,14 +83,14 @@ Manifest manifest_of(const RunState& state, int num_ranks) {
 bool exists_already(const std::string& path, const Manifest& ours) {
   std::error_code error;
   if (!fs::exists(fs::symlink_status(path + "/" + kManifestName, error))) return false;
-  const Manifest theirs = read_manifest(path);
-  require(
-      ExitCode::kCheckpoint, theirs.config_digest == ours.config_digest, "'", path,
-      "' is there already, with another config; it is left as it is: move it away, or give this run another run.name");
-  require(ExitCode::kCheckpoint,
-          theirs.state.step == ours.state.step && theirs.state.tokens == ours.state.tokens &&
-              theirs.state.rows == ours.state.rows && theirs.state.seed == ours.state.seed,
-          "'", path, "' is there already, at another place in the data; it is left as it is: move it away");
+  const Report read = report_of([&] { return manifest_text(read_manifest(path)); });
+  require(ExitCode::kCheckpoint, read.ok, "'", path, "' is there already but damaged; move it away: ", read.text);
+  const Manifest theirs = parse_manifest(read.text);
+  require(ExitCode::kCheckpoint, theirs.config_digest == ours.config_digest, "'", path,
+          "' is there already, with another config; it is left alone: move it away, or name this run anew (run.name)");
+  const RunState &a = theirs.state, &b = ours.state;
+  require(ExitCode::kCheckpoint, a.step == b.step && a.tokens == b.tokens && a.rows == b.rows && a.seed == b.seed, "'",
+          path, "' is there already, at another place in the data; it is left alone: move it away");
   return true;
 }
 
@@ -149,7 +149,7 @@ std::string commit(const std::string& temporary, const std::string& path, Manife
 
 // Collective: reads all files of a checkpoint, each on one rank. Its bytes, or what is wrong with it.
 Report verify(const std::string& path, Group& world) {
-  return agree(
+  return report_together(
       world, kSaving,
       [&] {
         const Manifest manifest = read_manifest(path);
@@ -171,10 +171,10 @@ SavedCheckpoint detail::save_checkpoint(const std::string& run_directory, const 
   const Manifest manifest = manifest_of(state, world.size());
   auto finish = [&](const Report& report) {
     if (report.ok) return SavedCheckpoint{true, path, {}, std::stoll(report.text)};
-    return SavedCheckpoint{false, {}, concat("the checkpoint of step ", state.step, " is not saved: ", report.text), 0};
+    return SavedCheckpoint{false, {}, report.text, 0};
   };
 
-  const Report begun = agree(
+  const Report begun = report_together(
       world, kSaving, [&] { return std::to_string(bytes_in_parts(owned)); },
       [&](const std::vector<std::string>& bytes) {
         const auto config_bytes = static_cast<int64_t>(state.config_text.size());
@@ -189,7 +189,7 @@ SavedCheckpoint detail::save_checkpoint(const std::string& run_directory, const 
     return finish(verified);
   }
 
-  const Report saved = agree(
+  const Report saved = report_together(
       world, kSaving, [&] { return write_parts(temporary, state, owned, world.rank(), options.part_bytes); },
       [&](const std::vector<std::string>& parts) { return commit(temporary, path, manifest, parts); });
   if (!saved.ok) {

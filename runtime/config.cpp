@@ -15,7 +15,7 @@ constexpr double kMostSteps = 1e9;
 constexpr double kMostRanks = 65536;
 constexpr int64_t kMostTokens = int64_t{1} << 62;        // of a whole run: token counts stay in 64 bits
 constexpr double kTwoTo62 = 4611686018427387904.0;       // a bound is a double; 2^63 - 1 is not one
-constexpr double kTwoTo40 = 1099511627776.0;             // products with the batch stay in 64 bits
+constexpr double kTwoTo31 = 2147483648.0;                // the pairs of a sequence, about its square, stay in 64 bits
 constexpr double kMostTokenId = 2147483647.0;            // token ids are 32 bits wide in memory
 constexpr double kMostBeta = 0.999999;                   // a beta that is 1 in fp32 makes 1 - beta^step zero
 constexpr double kLeastEpsilon = 1e-30;                  // zero, in fp32 too, would make 0 / 0 of a zero gradient
@@ -63,7 +63,7 @@ Fields data_fields(DataConfig& data) {
       {"data", "path", "File to train on, relative to the working directory; there is no default.", &data.path},
       {"data", "tokenizer", "How the file becomes tokens; bytes: every byte is one.", &data.tokenizer, 0, 0, {"bytes"}},
       {"data", "sequence_length", "Tokens of one whole sequence, over all ranks of a ring; any length fits any cp.",
-       &data.sequence_length, 1, kTwoTo40},
+       &data.sequence_length, 1, kTwoTo31},
       {"data", "global_batch", "Sequences per step over all ranks; independent of dp, cp and micro_batch.",
        &data.global_batch, 1, kMostTokenId},
       // More than half for validation is nearly always a percentage (5 for 0.05).

@@ -81,6 +81,7 @@ void RunDirectory::open_on_rank_0(Mode mode) {
           "': ", std::strerror(errno));
   require(ExitCode::kUsage, made || mode == Mode::kResume, "the run directory '", path_, "' exists already; ",
           "continue that run with --resume=latest, or choose another name with --run.name=NAME");
+  made_ = made;
   const std::string lock_path = path_ + "/LOCK";
   lock_ = open(lock_path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
   require(ExitCode::kStorage, lock_ >= 0, "cannot make '", lock_path, "': ", std::strerror(errno));
@@ -99,6 +100,10 @@ void RunDirectory::open_on_rank_0(Mode mode) {
 }
 
 RunDirectory::~RunDirectory() {
+  if (made_) {
+    unlink((path_ + "/LOCK").c_str());
+    rmdir(path_.c_str());  // fails, and should, where there is something in it
+  }
   if (lock_ >= 0) close(lock_);
 }
 

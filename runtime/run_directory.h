@@ -21,11 +21,15 @@ class RunDirectory {
 
   const std::string& path() const { return path_; }
 
+  /// The run has begun. Without it, a directory that this object has made is removed again at the end.
+  void keep() { made_ = false; }
+
  private:
   void open_on_rank_0(Mode mode);
 
   std::string path_;
-  int lock_ = -1;  // on rank 0
+  int lock_ = -1;      // on rank 0
+  bool made_ = false;  // on rank 0: by this object, and nothing is in it yet
 };
 
 /// Writes `text` to `path` by way of a temporary file: readers see the old file or the new one, whole. Throws UserError

@@ -39,7 +39,7 @@ struct IsaKernels {
   double (*sum_of_squares)(const float* x, int64_t n);
   void (*adamw)(float* weight, float* m, float* v, const float* gradient, int64_t n, const AdamwStep& step);
   void (*exp2)(float* y, const float* x, int64_t n);  // the exponential inside the attention kernels, for its own test
-  double (*fma_gflops)(double seconds);  // the rate of one thread's fused multiply-adds in registers
+  double (*fma_gflops)(double seconds);               // the rate of one thread's fused multiply-adds in registers
 };
 
 }  // namespace annulus::cpu

@@ -9,7 +9,6 @@
 
 #include "comm/choose_transport.h"
 #include "comm/mpi_group.h"
-#include "comm/mpi_transport.h"
 #include "comm/parallel_dims.h"
 #include "comm/shared_transport.h"
 #include "runtime/core/error.h"

@@ -32,7 +32,9 @@ void set_text(hid_t object, const char* name, const char* text, size_t size) {
   const hid_t type = made(H5Tcopy(H5T_C_S1));
   must(H5Tset_size(type, size));
   const hid_t attribute = made(H5Acreate2(object, name, type, made(H5Screate(H5S_SCALAR)), H5P_DEFAULT, H5P_DEFAULT));
-  must(size == H5T_VARIABLE ? H5Awrite(attribute, type, &text) : H5Awrite(attribute, type, text));
+  std::string padded = text;
+  if (size != H5T_VARIABLE) padded.resize(size);
+  must(size == H5T_VARIABLE ? H5Awrite(attribute, type, &text) : H5Awrite(attribute, type, padded.data()));
 }
 
 /// A dataset "/evil" with right attributes, of any type and with any creation properties.

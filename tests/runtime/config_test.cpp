@@ -27,7 +27,7 @@ const std::string kEveryValue =
 )"
     "model = {layers = 3, width = 96, heads = 6, kv_heads = 2, head_dim = 24, ffn = 100, vocab = 50257, "
     "tie_embeddings = false, rope_base = 500000, norm_epsilon = 1e-6}\n"
-    R"(data = {path = "näme\u0001\n\t#.txt", tokenizer = "bytes", sequence_length = 1099511627776, )"
+    R"(data = {path = "näme\u0001\n\t#.txt", tokenizer = "bytes", sequence_length = 2147483648, )"
     "global_batch = 7, validation_fraction = 0.1}\n"
     R"(parallel = {dp = 2, cp = 3, placement = "striped", transport = "in-process", isa = "avx2", )"
     "threads = 5, in_process_ranks = 6, timeout_seconds = 0.5}\n"
@@ -254,7 +254,7 @@ TEST(Config, EveryKeyReachesItsMember) {
             " 4611686018427387904 3 96 6 2 24 100 50257 500000 1e-06");
   EXPECT_EQ(row(c.data.sequence_length, c.data.global_batch, c.data.validation_fraction, c.parallel.dp, c.parallel.cp,
                 c.parallel.threads, c.parallel.in_process_ranks, c.parallel.timeout_seconds),
-            " 1099511627776 7 0.1 2 3 5 6 0.5");
+            " 2147483648 7 0.1 2 3 5 6 0.5");
   EXPECT_EQ(
       row(c.train.steps, c.train.micro_batch, c.train.learning_rate, c.train.min_learning_rate, c.train.warmup_steps,
           c.train.beta1, c.train.beta2, c.train.epsilon, c.train.weight_decay, c.train.max_grad_norm, c.train.loss_tile,

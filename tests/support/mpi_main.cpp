@@ -52,8 +52,9 @@ class RankPrinter : public testing::EmptyTestEventListener {
   void OnTestStart(const testing::TestInfo& test) override {
     alarm(kTestSeconds);
     left_early_ = false;
+    test_name_ = std::string(test.test_suite_name()) + "." + test.name();
     if (rank_ != 0) return;
-    printf("[ RUN      ] %s.%s\n", test.test_suite_name(), test.name());
+    printf("[ RUN      ] %s\n", test_name_.c_str());
     fflush(stdout);
   }
 
@@ -63,8 +64,8 @@ class RankPrinter : public testing::EmptyTestEventListener {
     const char* file = result.file_name() ? result.file_name() : "unknown file";
     const char* kind = result.skipped() ? "Skipped" : "Failure";
     // In one piece, so that the lines of several ranks do not mix.
-    const std::string text = std::string(who) + file + ":" + std::to_string(result.line_number()) + ": " + kind + "\n" +
-                             result.message() + "\n";
+    const std::string text = who + test_name_ + ": " + file + ":" + std::to_string(result.line_number()) + ": " + kind +
+                             "\n" + result.message() + "\n";
     fputs(text.c_str(), stdout);
     fflush(stdout);
   }
@@ -72,10 +73,9 @@ class RankPrinter : public testing::EmptyTestEventListener {
   void OnTestEnd(const testing::TestInfo& test) override {
     const bool failed = test.result()->Failed();
     const bool any_failed = largest_of_all(failed, left_early_ ? kGraceSeconds : kTestSeconds, communicator_) != 0;
-    alarm(0);
     num_failed_ += any_failed;
     if (rank_ != 0) return;
-    printf("%s %s.%s (%lld ms)\n", any_failed ? "[  FAILED  ]" : "[       OK ]", test.test_suite_name(), test.name(),
+    printf("%s %s (%lld ms)\n", any_failed ? "[  FAILED  ]" : "[       OK ]", test_name_.c_str(),
            static_cast<long long>(test.result()->elapsed_time()));
     fflush(stdout);
   }
@@ -89,6 +89,7 @@ class RankPrinter : public testing::EmptyTestEventListener {
  private:
   int rank_, size_;
   MPI_Comm communicator_;
+  std::string test_name_ = "outside any test";
   int num_failed_ = 0;
   bool left_early_ = false;
 };
@@ -106,6 +107,7 @@ int main(int argc, char** argv) {
     MPI_Abort(MPI_COMM_WORLD, 1);
   }
   signal(SIGALRM, end_hanging_rank);
+  alarm(kTestSeconds);                    // each test begins to count anew
   MPI_Comm communicator = MPI_COMM_NULL;  // the tests' own messages cannot be taken for ours
   MPI_Comm_dup(MPI_COMM_WORLD, &communicator);
 

@@ -30,7 +30,8 @@ struct Item {
   float *q_lanes, *dout_lanes;  // (D, kQueryBlock), q in units of log 2
   float *q_rows, *dout_rows;    // (kQueryBlock, D padded to lanes), q times the softmax scale
   float* dq_lanes;              // (Dqk, kQueryBlock)
-  float *lse, *delta;           // (kQueryBlock), lse in units of log 2
+  float *lse, *lse_rest;        // (kQueryBlock), in units of log 2: rounded, and what the rounding left over
+  float* delta;                 // (kQueryBlock)
   float *p, *ds;                // (kKeyBlock, kQueryBlock)
   int64_t width_qk, width_v, row0, row1;
 };
@@ -55,6 +56,7 @@ Item carve(float* scratch, const AttentionDims& n) {
   item.p = take(kKeyBlock * kQueryBlock);
   item.ds = take(kKeyBlock * kQueryBlock);
   item.lse = take(kQueryBlock);
+  item.lse_rest = take(kQueryBlock);
   item.delta = take(kQueryBlock);
   item.width_qk = n.Dqk;
   item.width_v = n.Dv;
@@ -65,9 +67,10 @@ Item carve(float* scratch, const AttentionDims& n) {
 template <bool kMasked>
 void scores_and_gradients(const Item& item, const Tile& tile) {
   for (int64_t group = 0; group < item.row1 - item.row0; group += kGroup) {
-    Reg lse[kRegs], delta[kRegs];
+    Reg lse[kRegs], lse_rest[kRegs], delta[kRegs];
     for (int n = 0; n < kRegs; ++n) {
       lse[n] = Simd::load(item.lse + group + n * Simd::kLanes);
+      lse_rest[n] = Simd::load(item.lse_rest + group + n * Simd::kLanes);
       delta[n] = Simd::load(item.delta + group + n * Simd::kLanes);
     }
     for_row_groups(tile.end - tile.begin, [&](auto rows, int64_t j) ANNULUS_ALWAYS {
@@ -75,21 +78,21 @@ void scores_and_gradients(const Item& item, const Tile& tile) {
       const int64_t key = tile.begin + j;
       float* p = item.p + j * kQueryBlock + group;
       float* ds = item.ds + j * kQueryBlock + group;
-      tile_product<kRows, kRegs>(
-          item.keys + key * item.width_qk, item.width_qk, 1, item.q_lanes + group, kQueryBlock, item.width_qk,
-          [&](Reg(&s)[kRows][kRegs]) ANNULUS_ALWAYS {
+      tile_product<kRows, kRegs>(item.keys + key * item.width_qk, item.width_qk, 1, item.q_lanes + group, kQueryBlock,
+                                 item.width_qk, [&](Reg(&s)[kRows][kRegs]) ANNULUS_ALWAYS {
 #pragma GCC unroll 8
-            for (int m = 0; m < kRows; ++m)
+                                   for (int m = 0; m < kRows; ++m)
 #pragma GCC unroll 8
-              for (int n = 0; n < kRegs; ++n) {
-                if constexpr (kMasked) {
-                  const int64_t lane_row = item.row0 + group + n * Simd::kLanes;
-                  s[m][n] =
-                      Simd::select(lanes_that_see(*tile.slice, key + m, lane_row), s[m][n], Simd::set1(kMinusInfinity));
-                }
-                Simd::store(p + m * kQueryBlock + n * Simd::kLanes, exp2(Simd::sub(s[m][n], lse[n])));
-              }
-          });
+                                     for (int n = 0; n < kRegs; ++n) {
+                                       if constexpr (kMasked) {
+                                         const int64_t lane_row = item.row0 + group + n * Simd::kLanes;
+                                         s[m][n] = Simd::select(lanes_that_see(*tile.slice, key + m, lane_row), s[m][n],
+                                                                Simd::set1(kMinusInfinity));
+                                       }
+                                       Simd::store(p + m * kQueryBlock + n * Simd::kLanes,
+                                                   exp2(Simd::sub(Simd::sub(s[m][n], lse[n]), lse_rest[n])));
+                                     }
+                                 });
       tile_product<kRows, kRegs>(item.values + key * item.width_v, item.width_v, 1, item.dout_lanes + group,
                                  kQueryBlock, item.width_v, [&](Reg(&dp)[kRows][kRegs]) ANNULUS_ALWAYS {
 #pragma GCC unroll 8
@@ -203,7 +206,10 @@ void load_queries(const Item& item, const AttentionBackwardCall& call, int64_t b
   std::memset(item.dq_lanes, 0, sizeof(float) * static_cast<size_t>(n.Dqk * kQueryBlock));
   for (int64_t i = 0; i < kQueryBlock; ++i) {
     const float lse = i < rows ? call.lse[row_of_lse + i] : kMinusInfinity;
-    item.lse[i] = lse == kMinusInfinity ? -kMinusInfinity : log2_units(lse);  // a row that sees nothing: p = 0, not NaN
+    const double log2_units = static_cast<double>(lse) * kLog2E;
+    const bool sees_nothing = lse == kMinusInfinity;  // then p = 0, not NaN
+    item.lse[i] = sees_nothing ? -kMinusInfinity : static_cast<float>(log2_units);
+    item.lse_rest[i] = sees_nothing ? 0.0f : static_cast<float>(log2_units - static_cast<double>(item.lse[i]));
     item.delta[i] = i < rows ? call.delta[row_of_lse + i] : 0.0f;
   }
 }
@@ -238,7 +244,7 @@ void backward_block(const AttentionBackwardCall& call, int64_t item_index, float
 }  // namespace
 
 int64_t backward_scratch_floats(const AttentionDims& n) {
-  return kQueryBlock * (2 * n.Dqk + n.Dv + padded_to_lanes(n.Dqk) + padded_to_lanes(n.Dv) + 2 * kKeyBlock + 2);
+  return kQueryBlock * (2 * n.Dqk + n.Dv + padded_to_lanes(n.Dqk) + padded_to_lanes(n.Dv) + 2 * kKeyBlock + 3);
 }
 
 void attention_backward(const AttentionBackwardCall& call) {

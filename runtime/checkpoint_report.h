@@ -35,7 +35,7 @@ inline Report from_message(const std::string& message) { return {message.at(0) =
 /// Collective. Every rank does `work`, which returns a text. If it succeeded everywhere, rank 0 does `finish` on all
 /// these texts, and what that returns is returned on every rank; else the problem of the lowest rank that had one is.
 template <class Work, class Finish>
-Report agree(Group& world, const char* what, Work&& work, Finish&& finish) {
+Report report_together(Group& world, const char* what, Work&& work, Finish&& finish) {
   const std::vector<std::string> messages = world.gather(detail::to_message(report_of(work)), 0, what);
   Report outcome;
   if (world.rank() == 0) {

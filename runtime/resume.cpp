@@ -1,0 +1,97 @@
+#include "runtime/resume.h"
+
+#include <filesystem>
+
+#include "comm/agree.h"
+#include "runtime/checkpoint.h"
+#include "runtime/config_file.h"
+#include "runtime/core/log.h"
+
+namespace annulus {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::vector<std::string> kFixedKeys = {"model", "data", "run.seed"};  // what must stay as it was
+
+// Collective: rank 0's list of places to look at, newest first.
+std::vector<std::string> candidates(const std::string& from, const std::string& run_directory, Group& world) {
+  if (from != "latest") return {from};
+  const std::vector<std::string> mine =
+      agree(world, [&] { return world.rank() == 0 ? list_checkpoints(run_directory) : std::vector<std::string>{}; });
+  auto count = static_cast<int64_t>(mine.size());
+  world.broadcast(&count, sizeof count, 0, "the list of checkpoints");
+  std::vector<std::string> all;
+  for (int64_t i = 0; i < count; ++i)
+    all.push_back(world.broadcast(world.rank() == 0 ? mine[static_cast<size_t>(i)] : "", 0, "the list of checkpoints"));
+  return all;
+}
+
+// Collective: the numbers of a checkpoint's state, after its config was found to fit.
+RunState fitting_state(const std::string& checkpoint, const Config& config, Group& world) {
+  RunState state = agree(world, [&] {
+    if (world.rank() != 0) return RunState{};
+    RunState read = read_run_state(checkpoint);
+    const Config saved = parse_config(read.config_text, checkpoint);
+    std::string names;
+    for (const std::string& name : differing_keys(saved, config, kFixedKeys))
+      names += (names.empty() ? "" : ", ") + name;
+    require(names.empty(), "this config and the checkpoint '", checkpoint, "' differ in ", names,
+            "; model.*, data.* and run.seed must stay as they were (everything else may change)");
+    return read;
+  });
+  for (int64_t* number : {&state.step, &state.tokens, &state.rows})
+    world.broadcast(number, sizeof *number, 0, "the state of the checkpoint");
+  return state;
+}
+
+void set_aside(const std::string& checkpoint) {
+  for (int number = 1;; ++number) {
+    const std::string aside = checkpoint + ".set-aside-" + std::to_string(number);
+    if (fs::exists(aside)) continue;
+    std::error_code error;
+    fs::rename(checkpoint, aside, error);
+    require(ExitCode::kStorage, !error, "cannot set aside '", checkpoint, "': ", error.message(),
+            "; it is behind the step that the run resumes from: move it away");
+    log::warn(concat("'", checkpoint, "' is behind the step that the run resumes from; it is now '", aside, "'"));
+    return;
+  }
+}
+
+// Of the run's own checkpoints those behind `resumed` (all of them come before it in the list, which is newest first).
+void set_newer_aside(const std::string& run_directory, const std::string& resumed) {
+  const fs::path step = fs::path(resumed).lexically_normal();
+  const std::string name = (step.has_filename() ? step : step.parent_path()).filename().string();
+  for (const std::string& checkpoint : list_checkpoints(run_directory)) {
+    const std::string other = fs::path(checkpoint).filename().string();
+    const bool newer = other.size() != name.size() ? other.size() > name.size() : other > name;
+    if (newer) set_aside(checkpoint);
+  }
+}
+
+}  // namespace
+
+std::string resume(const std::string& from, const std::string& run_directory, const Config& config, Trainer& trainer,
+                   Group& world) {
+  const std::vector<std::string> places = candidates(from, run_directory, world);
+  for (const std::string& checkpoint : places) {
+    try {
+      trainer.load(checkpoint, fitting_state(checkpoint, config, world));
+    } catch (const AgreedError& error) {
+      if (from != "latest" || error.code() != ExitCode::kCheckpoint) throw;
+      log::warn(concat("looking for an older checkpoint: ", error.what()));
+      continue;
+    }
+    agree(world, [&] {
+      if (world.rank() == 0) set_newer_aside(run_directory, checkpoint);
+    });
+    return checkpoint;
+  }
+  require_alike(ExitCode::kCheckpoint, places.empty(), "--resume=latest: none of the ", places.size(),
+                " checkpoints in '", run_directory,
+                "/checkpoints' can be read; name one with --resume=PATH, or start anew under another name ",
+                "with --run.name=NAME");
+  return {};
+}
+
+}  // namespace annulus

@@ -1,0 +1,423 @@
+#!/usr/bin/env python3
+"""`annulus attention IN OUT` against full attention written out below, and how it refuses what it cannot do."""
+import math
+
+import h5py
+import numpy as np
+
+import annulus_runner as annulus
+
+FAR = 2**62  # no bound, in a mask slice
+PLACEMENTS = ("contiguous", "zigzag", "striped")
+INPUTS = ("q", "k", "v", "dout")
+RESULTS = ("out", "lse", "dq", "dk", "dv")
+
+
+# ---- the reference: rows of a whole matrix of scores, and sums as plain loops, in float64 or float32
+
+
+def visible_pairs(slices, S, Sk):
+    """Which of the S queries sees which of the Sk keys."""
+    i, j = np.arange(S)[:, None], np.arange(Sk)[None, :]
+    visible = np.zeros((S, Sk), bool)
+    for q0, q1, k0, k1, lo, hi in slices:
+        visible |= (q0 <= i) & (i < q1) & (k0 <= j) & (j < k1) & (lo <= i - j) & (i - j <= hi)
+    return visible
+
+
+def summed(terms, dtype):
+    """One after another, as a plain loop in `dtype` does; numpy's own sum is more accurate."""
+    total = dtype(0)
+    for term in terms:
+        total = total + term
+    return total
+
+
+def full_attention(problem, dtype):
+    """P = softmax(scale q k^T) over the visible keys, out = P v, and for the gradient dout of out:
+    dv = P^T dout, dP = dout v^T, dS = P (dP - rowsum(dout out)), dq = scale dS k, dk = scale dS^T q.
+    The gradient makes P anew, from lse, the logarithm of the softmax sum, as every flash attention does
+    (arXiv:2205.14135); its sums run backwards, since nobody promises that both passes round alike."""
+    q, k, v, dout = (np.moveaxis(problem[name], 2, 1).astype(dtype) for name in INPUTS)  # (B, heads, S, D)
+    group = q.shape[1] // k.shape[1]
+    k, v = np.repeat(k, group, axis=1), np.repeat(v, group, axis=1)  # each key/value head serves a group of query heads
+    S, D, Sk, Dv, scale = q.shape[2], q.shape[3], k.shape[2], v.shape[3], dtype(problem["scale"])
+    visible = visible_pairs(problem["slices"], S, Sk)
+
+    def scores(widths):
+        return summed((q[..., :, None, d] * k[..., None, :, d] for d in widths), dtype) * scale
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        seen = np.where(visible, scores(range(D)), -np.inf)
+        largest = seen.max(axis=-1, keepdims=True)
+        weights = np.where(visible, np.exp(seen - largest), dtype(0))
+        totals = summed((weights[..., j] for j in range(Sk)), dtype)[..., None]
+        lse = np.where(totals > 0, largest + np.log(totals), -np.inf)
+        out = summed((weights[..., j, None] * v[..., None, j, :] for j in range(Sk)), dtype)
+        out = np.where(totals > 0, out / totals, dtype(0))
+        P = np.where(visible, np.exp(scores(reversed(range(D))) - lse), dtype(0))
+    dP = summed((dout[..., :, None, d] * v[..., None, :, d] for d in range(Dv)), dtype)
+    delta = summed((dout[..., d] * out[..., d] for d in reversed(range(Dv))), dtype)[..., None]
+    dS = P * (dP - delta) * scale
+    dq = summed((dS[..., j, None] * k[..., None, j, :] for j in range(Sk)), dtype)
+    dk = summed((dS[..., i, :, None] * q[..., i, None, :] for i in range(S)), dtype)
+    dv = summed((P[..., i, :, None] * dout[..., i, None, :] for i in range(S)), dtype)
+    dk, dv = (summed((x[:, head::group] for head in range(group)), dtype) for x in (dk, dv))
+    return {"out": np.moveaxis(out, 1, 2), "lse": lse[..., 0], "dq": np.moveaxis(dq, 1, 2),
+            "dk": np.moveaxis(dk, 1, 2), "dv": np.moveaxis(dv, 1, 2)}
+
+
+class Reference:
+    """What a tensor must be, and how far a result in float32 may be off.
+
+    The limit is 4 times the worst error of the plain float32 loops above, plus one rounding of the largest element:
+    twice because sums run in another order (tiles, visits, running sums that are scaled anew when a larger score
+    comes), and twice because the kernels' exponential and logarithm may be off by another unit in the last place. A few
+    tokens may by luck need no rounding at all: small problems are measured on other numbers of the same shapes as well.
+    """
+
+    def __init__(self, problem):
+        self.exact = full_attention(problem, np.float64)
+        draws = [(problem, self.exact)]
+        if self.exact["lse"].shape[-1] * problem["k"].shape[1] < 1000:
+            others = [other_numbers(problem, seed) for seed in range(15)]
+            draws += [(other, full_attention(other, np.float64)) for other in others]
+        self.limit = dict.fromkeys(self.exact, 0.0)
+        for draw, exact in draws:
+            plain = full_attention(draw, np.float32)
+            for name in RESULTS:
+                finite = np.isfinite(exact[name])
+                worst = np.abs(plain[name][finite] - exact[name][finite]).max(initial=0.0)
+                rounding = 2.0**-24 * np.abs(exact[name][finite]).max(initial=0.0)
+                self.limit[name] = max(self.limit[name], 4 * worst + rounding)
+
+    def problems_of(self, results):
+        found = []
+        for name, exact in self.exact.items():
+            got, finite = results[name], np.isfinite(exact)
+            if got.shape != exact.shape or got.dtype != np.float32:
+                found.append(f"{name} is {got.dtype} {got.shape}, expected float32 {exact.shape}")
+            elif not np.array_equal(got[~finite], exact[~finite]):
+                found.append(f"{name} is {got[~finite]} where nothing is seen")
+            else:
+                worst = np.abs(got[finite] - exact[finite]).max(initial=0.0)
+                if not worst <= self.limit[name]:  # also where it is NaN
+                    found.append(f"{name} is off by {worst:.3g}, allowed are {self.limit[name]:.3g}")
+        return found
+
+
+# ---- the formulas of DESIGN, section 6, for the flat ring
+
+
+def positions(placement, tokens, ranks):
+    """Of the tokens of each rank."""
+    def chunk(c, n):
+        return range(c * tokens // n, (c + 1) * tokens // n)
+
+    if placement == "contiguous":
+        return [list(chunk(r, ranks)) for r in range(ranks)]
+    if placement == "zigzag":
+        return [[*chunk(r, 2 * ranks), *chunk(2 * ranks - 1 - r, 2 * ranks)] for r in range(ranks)]
+    return [list(range(r, tokens, ranks)) for r in range(ranks)]
+
+
+def expected_bytes(problem, placement, ranks):
+    (B, S, _, D), (_, Sk, K, _), Dv = problem["q"].shape, problem["k"].shape, problem["v"].shape[3]
+    queries, keys = positions(placement, S, ranks), positions(placement, Sk, ranks)
+    block = [B * len(tokens) * K * (D + Dv) * 4 for tokens in keys]
+    visible = visible_pairs(problem["slices"], S, Sk)
+    expected = {f"bytes_{what}_{way}": [] for what in ("sent", "visited") for way in ("forward", "backward")}
+    for r in range(ranks):
+        others = [b for b in range(ranks) if b != r]
+        seen = [b for b in others if visible[np.ix_(queries[r], keys[b])].any()]
+        expected["bytes_visited_forward"].append(sum(block[b] for b in seen))
+        expected["bytes_visited_backward"].append(2 * sum(block[b] for b in seen))
+        if ranks == 1:
+            expected["bytes_sent_forward"].append(0)
+            expected["bytes_sent_backward"].append(0)
+        else:
+            expected["bytes_sent_forward"].append(sum(block) - block[(r + 1) % ranks])
+            gradients = sum(block[b] for b in others)
+            expected["bytes_sent_backward"].append(sum(block) - block[(r - 1) % ranks] + gradients)
+    return {name: np.array(values, np.int64) for name, values in expected.items()}
+
+
+# ---- problems
+
+
+def random_problem(seed, B=1, S=40, Sk=None, H=2, K=1, D=8, Dv=None, slices=None, scale=None):
+    numbers = np.random.default_rng(seed)
+    Sk, Dv = Sk or S, Dv or D
+    shapes = {"q": (B, S, H, D), "k": (B, Sk, K, D), "v": (B, Sk, K, Dv), "dout": (B, S, H, Dv)}
+    problem = {name: numbers.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    problem["file"] = {"mask_slices": slices, "softmax_scale": scale}
+    problem["slices"] = [(0, S, 0, Sk, 0, FAR)] if slices is None else slices
+    problem["scale"] = 1 / math.sqrt(D) if scale is None else scale
+    return problem
+
+
+def other_numbers(problem, seed):
+    numbers = np.random.default_rng([11, seed])
+    tensors = {name: numbers.standard_normal(problem[name].shape).astype(np.float32) for name in INPUTS}
+    return {**problem, **tensors}
+
+
+def write_problem(path, problem):
+    with h5py.File(path, "w") as file:
+        for name in INPUTS:
+            file[name] = problem[name]
+        if problem["file"]["mask_slices"] is not None:
+            file["mask_slices"] = np.array(problem["file"]["mask_slices"], np.int64).reshape(-1, 6)
+        if problem["file"]["softmax_scale"] is not None:
+            file.attrs["softmax_scale"] = problem["file"]["softmax_scale"]
+    return path
+
+
+DOCUMENTS = [  # a causal document, one with a window of 5, tokens that see nothing, a document that sees both ways
+    (0, 31, 0, 31, 0, FAR),
+    (31, 70, 31, 70, 0, 4),
+    (83, 100, 83, 100, -FAR, FAR),
+    (83, 100, 0, 2, -FAR, FAR),  # ... and two sinks
+]
+PROBLEMS = {
+    "causal": random_problem(1, B=2, S=37, H=4, K=2, D=16, Dv=24),
+    "documents": random_problem(2, S=101, H=3, K=1, D=8, slices=DOCUMENTS, scale=0.5),
+    "fewer keys": random_problem(3, B=2, S=70, Sk=3, H=2, K=2, D=24, Dv=8),
+    "fewer queries": random_problem(4, S=3, Sk=70, H=4, K=2, D=8, slices=[(0, 3, 0, 70, -FAR, FAR)]),
+    "one token": random_problem(5, S=1, H=1, K=1, D=8),
+    "several tiles": random_problem(6, S=259, H=2, K=1, D=64, scale=0.3),
+    "nothing seen": random_problem(7, S=20, slices=[]),
+}
+
+
+class Numbers(annulus.TestCase):
+    """Problems, placements, transports and numbers of ranks."""
+
+    def cases(self):
+        """(problem, placement, transport, ranks)"""
+        chosen = []
+        for ranks in (1, 2, 3, 4):
+            for i, placement in enumerate(PLACEMENTS):
+                chosen += [("causal", placement, transport, ranks) for transport in ("shared", "mpi", "in-process")]
+                chosen += [("documents", placement, "in-process", ranks)]
+                if ranks == i + 2:  # each placement once
+                    chosen += [(name, placement, transport, ranks) for name in ("documents", "several tiles")
+                               for transport in ("shared", "mpi")]
+        for i, name in enumerate(("fewer keys", "fewer queries", "one token", "nothing seen", "several tiles")):
+            chosen += [(name, placement, "in-process", ranks) for placement in PLACEMENTS for ranks in (3, 4)]
+            chosen += [(name, PLACEMENTS[i % 3], transport, 4) for transport in ("shared", "mpi")]
+        return list(dict.fromkeys(chosen))
+
+    def attend(self, name, placement, transport, ranks):
+        path = self.directory / f"{name}.{placement}.{transport}.{ranks}.h5"
+        options = ["attention", self.inputs[name], path, f"--placement={placement}", "--threads=1"]
+        if transport == "in-process":
+            result = annulus.run([*options, f"--in-process-ranks={ranks}"])
+        else:
+            result = annulus.run([*options, f"--transport={transport}"], ranks, "mpirun")
+        if result.code != 0:
+            return result, None, None
+        with h5py.File(path, "r") as file:
+            return result, {key: file[key][...] for key in file}, dict(file.attrs)
+
+    def test_against_full_attention(self):
+        self.__class__.inputs = {name: write_problem(self.directory / f"{name}.h5", problem)
+                                 for name, problem in PROBLEMS.items()}
+        references = {name: Reference(problem) for name, problem in PROBLEMS.items()}
+        cases, first = self.cases(), {}
+        for case, (result, out, attributes) in zip(
+                cases, annulus.together([lambda case=case: self.attend(*case) for case in cases])):
+            name, placement, transport, ranks = case
+            with self.subTest(name, placement=placement, transport=transport, ranks=ranks):
+                self.assertDone(result)
+                self.assertEqual(sorted(out), sorted(RESULTS))
+                self.assertEqual(references[name].problems_of(out), [])
+                self.check_attributes(attributes, PROBLEMS[name], placement, transport, ranks)
+                same = first.setdefault((name, placement, ranks), out)
+                self.assertEqual([key for key in RESULTS if out[key].tobytes() != same[key].tobytes()], [],
+                                 "bits depend on the transport")
+        self.assertGreater(len(cases), len(first))
+
+    def check_attributes(self, attributes, problem, placement, transport, ranks):
+        texts = {"placement": placement, "dtype": "f32", "transport": transport}
+        for name, text in texts.items():
+            self.assertEqual(np.bytes_(attributes.pop(name)), text.encode())
+        self.assertEqual(attributes["ranks"].dtype, np.int64)
+        self.assertEqual(int(attributes.pop("ranks")), ranks)
+        for name, values in expected_bytes(problem, placement, ranks).items():
+            if transport != "mpi" and name.startswith("bytes_sent"):
+                values = np.zeros_like(values)  # neighbours compute from the owner's block
+            got = attributes.pop(name)
+            self.assertEqual(got.dtype, np.int64, name)
+            self.assertEqual(got.tolist(), values.tolist(), name)
+        for name in ("seconds_forward", "seconds_backward", "wait_seconds"):
+            got = attributes.pop(name)
+            self.assertEqual((got.dtype, got.shape), (np.float64, (ranks,)), name)
+            self.assertTrue(np.all(np.isfinite(got) & (got >= 0)), name)
+        self.assertEqual(attributes, {})
+
+    def test_the_reference_itself(self):
+        """By hand: two tokens, one head; and the gradients against differences of the forward formula."""
+        problem = random_problem(0, S=2, H=1, D=8)
+        for name, value in (("q", 0.0), ("k", 1.0), ("dout", 1.0)):
+            problem[name][:] = value
+        problem["v"][0, 0], problem["v"][0, 1] = 1.0, 3.0
+        exact = full_attention(problem, np.float64)
+        self.assertEqual(exact["out"][0, :, 0, 0].tolist(), [1.0, 2.0])
+        np.testing.assert_allclose(exact["lse"][0, 0], [0.0, math.log(2)], atol=1e-15)
+        np.testing.assert_allclose(exact["dv"][0, :, 0, 0], [1.5, 0.5])
+        problem = random_problem(8, S=5, Sk=4, H=4, K=2, D=8)
+        exact = full_attention(problem, np.float64)
+        for name in ("q", "k", "v"):
+            step, losses = 1e-5, []
+            for sign in (1, -1):
+                moved = dict(problem, **{name: problem[name].astype(np.float64)})
+                moved[name][0, 1, 1, 3] += sign * step
+                losses.append(np.sum(full_attention(moved, np.float64)["out"] * problem["dout"]))
+            self.assertAlmostEqual((losses[0] - losses[1]) / (2 * step), exact["d" + name][0, 1, 1, 3], places=8)
+
+    def test_repeats(self):
+        """More repetitions change neither results nor counts."""
+        source, outs = write_problem(self.directory / "again.h5", PROBLEMS["causal"]), []
+        for repeat in (1, 3):
+            path = self.directory / f"repeat-{repeat}.h5"
+            self.assertDone(annulus.run(["attention", source, path, f"--repeat={repeat}", "--transport=mpi"], 2))
+            with h5py.File(path, "r") as file:
+                outs.append([file[name][...].tobytes() for name in RESULTS]
+                            + [file.attrs[name].tolist() for name in sorted(file.attrs) if name.startswith("bytes")])
+        self.assertEqual(outs[0], outs[1])
+
+
+class Refusals(annulus.TestCase):
+    """Each ends in one message and one code, on any number of ranks."""
+
+    def changed(self, name, **changes):
+        """An input file in which some datasets are replaced, or left out where None is given."""
+        path = self.directory / f"{name}.h5"
+        problem = dict(random_problem(9, S=12, H=4, K=2, D=8), slices=None)
+        with h5py.File(write_problem(path, problem), "a") as file:
+            for key, value in changes.items():
+                if key in file:
+                    del file[key]
+                if key == "softmax_scale":
+                    file.attrs[key] = value
+                elif value is not None:
+                    file[key] = value
+        return path
+
+    def with_value(self, name, value):
+        tensor = np.zeros((1, 12, 2 if name in "kv" else 4, 8), np.float32)
+        tensor[0, -1, -1, -1] = value
+        return {name: tensor}
+
+    def check(self, cases, ranks=(1, 3)):
+        """name: (input, options, code, texts that the message must hold[, output])"""
+        jobs, out = {}, self.directory / "out.h5"
+        for name, (source, options, code, mentions, *output) in cases.items():
+            arguments = ["attention", source, output[0] if output else out, *options]
+            for number in ranks:
+                jobs[name, number] = lambda a=arguments, n=number: annulus.run(a, n)
+            jobs[name, "2 threads"] = lambda a=arguments: annulus.run([*a, "--in-process-ranks=2"])
+        for (name, number), result in zip(jobs, annulus.together(jobs.values(), at_once=6)):
+            with self.subTest(name, ranks=number):
+                self.assertFails(result, cases[name][2], *cases[name][3])
+                self.assertEqual(result.out, "")
+                self.assertFalse(out.exists())
+
+    def test_input_files(self):
+        def zeros(*shape):
+            return np.zeros(shape, np.float32)
+
+        def slices(*rows):
+            return np.array(rows, np.int64)
+
+        text = annulus.write_text(self.directory / "text.h5")
+        cut = self.directory / "cut.h5"
+        cut.write_bytes(self.changed("whole").read_bytes()[:3000])
+        changes = {  # name: datasets to replace, texts of the message
+            "float64": ({"k": np.zeros((1, 12, 2, 8))}, ["'k'", "float32", "convert"]),
+            "float16": ({"v": np.zeros((1, 12, 2, 8), np.float16)}, ["'v'", "convert"]),
+            "int32 slices": ({"mask_slices": np.zeros((1, 6), np.int32)}, ["'mask_slices'", "int64"]),
+            "no dout": ({"dout": None}, ["'dout'", "q, k, v and dout"]),
+            "no q": ({"q": None}, ["'q'"]),
+            "3 dimensions": ({"q": zeros(12, 4, 8)}, ["'q'", "(B, S, H, D)"]),
+            "no tokens": ({"q": zeros(1, 0, 4, 8)}, ["'q'", "(B, S, H, D)"]),
+            "other batch": ({"k": zeros(2, 12, 2, 8)}, ["k is", "B and D must agree"]),
+            "other width": ({"k": zeros(1, 12, 2, 16)}, ["k is", "B and D must agree"]),
+            "other keys": ({"v": zeros(1, 11, 2, 8)}, ["v is", "must agree"]),
+            "other dout": ({"dout": zeros(1, 12, 4, 16)}, ["dout is", "expected (1, 12, 4, 8)"]),
+            "heads": ({"k": zeros(1, 12, 3, 8), "v": zeros(1, 12, 3, 8)}, ["4 query heads", "multiple of 3"]),
+            "width 12": ({"q": zeros(1, 12, 4, 12), "k": zeros(1, 12, 2, 12)}, ["12", "multiple of 8", "16"]),
+            "width 264": ({"q": zeros(1, 12, 4, 264), "k": zeros(1, 12, 2, 264)}, ["264", "256"]),
+            "slices of 5": ({"mask_slices": np.zeros((2, 5), np.int64)}, ["'mask_slices'", "(n, 6)"]),
+            "overlap": ({"mask_slices": slices([0, 12, 0, 12, 0, FAR], [4, 6, 0, 5, 1, 2])}, ["overlap", "disjoint"]),
+            "outside": ({"mask_slices": slices([0, 13, 0, 12, 0, FAR])}, ["outside", "12 queries"]),
+            "inverted": ({"mask_slices": slices([0, 12, 0, 12, 3, 2])}, ["empty", "lo <= hi"]),
+            "NaN": (self.with_value("v", np.nan), ["'v'", "not finite"]),
+            "infinity": (self.with_value("dout", -np.inf), ["'dout'", "not finite"]),
+            "NaN scale": ({"softmax_scale": np.nan}, ["softmax_scale", "finite"]),
+            "scale as text": ({"softmax_scale": "half"}, ["softmax_scale", "numpy.float64"]),
+            "two scales": ({"softmax_scale": [0.5, 0.5]}, ["softmax_scale"]),
+        }
+        cases = {name: (self.changed(name, **datasets), [], 65, mentions)
+                 for name, (datasets, mentions) in changes.items()}
+        cases |= {
+            "no file": (self.directory / "none.h5", [], 65, ["none.h5", "No such file"]),
+            "a directory": (self.directory, [], 65, ["not a file", "HDF5"]),
+            "not HDF5": (text, [], 65, ["text.h5", "not an HDF5 file"]),
+            "cut off": (cut, [], 65, ["cut.h5"]),
+        }
+        self.check(cases)
+
+    def test_options(self):
+        good = self.changed("good")
+        self.check({
+            "bf16": (good, ["--dtype=bf16"], 64, ["--dtype=bf16", "f32"]),
+            "cuda": (good, ["--device=cuda"], 64, ["--device=cuda", "cpu"]),
+            "placement": (good, ["--placement=foo"], 64, ["foo", "contiguous, zigzag or striped"]),
+            "transport": (good, ["--transport=foo"], 64, ["foo", "shared", "in-process"]),
+            "isa": (good, ["--isa=foo"], 64, ["foo", "plain"]),
+            "option": (good, ["--foo=1"], 64, ["--foo"]),
+            "repeat": (good, ["--repeat=0"], 64, ["--repeat"]),
+            "three files": (good, ["third.h5"], 64, ["third.h5"]),
+            "before the data": (self.directory / "none.h5", ["--placement=foo"], 64, ["foo"]),
+        })
+
+    def test_transports_that_do_not_fit(self):
+        good, out = self.changed("fits"), self.directory / "out.h5"
+        threads = ["attention", good, out, "--in-process-ranks=2"]
+        for name, result in {
+                "mpi": annulus.run([*threads, "--transport=mpi"]),
+                "mpi, one rank without a launcher": annulus.run(["attention", good, out, "--transport=mpi"]),
+        }.items():
+            with self.subTest(name):
+                self.assertFails(result, 64, "mpi", "run.sh")
+        for ranks in (2, 3):
+            with self.subTest("in-process", ranks=ranks):
+                result = annulus.run(["attention", good, out, "--transport=in-process"], ranks)
+                self.assertFails(result, 64, "in-process", "auto, shared or mpi")
+            with self.subTest("threads of several processes", ranks=ranks):
+                self.assertFails(annulus.run(threads, ranks), 64, "in_process_ranks", f"{ranks} processes")
+        self.assertFalse(out.exists())
+
+    def test_output(self):
+        good = self.changed("well")
+        self.check({
+            "no directory": (good, [], 73, ["none/out.h5", "check the directory"], self.directory / "none" / "out.h5"),
+            "a directory": (good, [], 73, [self.directory.name], self.directory),
+            "in a file": (good, [], 73, ["well.h5/out.h5"], good / "out.h5"),
+        })
+
+    def test_output_is_replaced_whole(self):
+        good, out = self.changed("fine"), self.directory / "replaced.h5"
+        out.write_text("of an earlier run")
+        self.assertFails(annulus.run(["attention", self.directory / "none.h5", out]), 65)
+        self.assertEqual(out.read_text(), "of an earlier run")
+        self.assertDone(annulus.run(["attention", good, out]))
+        with h5py.File(out, "r") as file:
+            self.assertEqual(sorted(file), sorted(RESULTS))
+        self.assertEqual(list(self.directory.glob("*.tmp*")), [])
+
+
+if __name__ == "__main__":
+    annulus.main()

@@ -1,0 +1,336 @@
+#!/usr/bin/env python3
+"""What `annulus train` and launch/run.sh refuse: one message that names the mend and one exit code, on any ranks."""
+import os
+import pathlib
+import re
+import shutil
+import tempfile
+import tomllib
+
+import annulus_runner as annulus
+
+RANKS = (1, 3)
+
+
+class Case:
+    def __init__(self, code, mentions, *options, text=None, changes=None):
+        """`text` stands in the config instead of the tiny run's, which else has `changes`."""
+        self.code, self.mentions, self.options, self.text, self.changes = code, mentions, options, text, changes
+
+
+def with_line(section, line):
+    """The tiny run with one more line in a section, for what a dictionary cannot say."""
+    return annulus.toml_text(annulus.TINY).replace(f"[{section}]\n", f"[{section}]\n{line}\n")
+
+
+CONFIGS = {
+    "a key with a typo": Case(64, ["config.toml:", "model.widht", "did you mean model.width?"],
+                              changes={"model.widht": 32}),
+    "a section with a typo": Case(64, ["[modle]", "did you mean [model]?"], text="[modle]\nwidth = 32\n"),
+    "a key of another section": Case(64, ["train.width", "model.width"], changes={"train.width": 32}),
+    "a key outside any section": Case(64, ["width", "outside any section", "model.width"], text="width = 32\n"),
+    "a section as a value": Case(64, ["model", "[model]"], text="model = 3\n"),
+    "a number in quotes": Case(64, ["model.width", "leave the quotes out"], changes={"model.width": "32"}),
+    "a string without quotes": Case(64, ["config.toml:2:", "TOML"], text="[parallel]\nplacement = zigzag\n"),
+    "a fraction of a step": Case(64, ["train.steps", "an integer", "8.5"], changes={"train.steps": 8.5}),
+    "an integer with a point": Case(64, ["train.steps", "write 8"], changes={"train.steps": 8.0}),
+    "a boolean as a number": Case(64, ["tie_embeddings", "true or false"], changes={"model.tie_embeddings": 1}),
+    "a value that is missing": Case(64, ["config.toml:2:", "TOML"], text="[model]\nwidth =\n"),
+    "a bracket that is missing": Case(64, ["config.toml:1:", "TOML"], text="[model\nwidth = 32\n"),
+    "a key twice": Case(64, ["config.toml:", "width"], text="[model]\nwidth = 32\nwidth = 64\n"),
+    "a section twice": Case(64, ["config.toml:", "model"], text="[model]\nwidth = 32\n[model]\nheads = 2\n"),
+    "no TOML at all": Case(64, ["config.toml:", "TOML"], text="#!/bin/sh\nexec true\n"),
+    "no layer": Case(64, ["model.layers = 0", "from 1"], changes={"model.layers": 0}),
+    "a learning rate out of bounds": Case(64, ["train.learning_rate", "to 100"], changes={"train.learning_rate": 1e30}),
+    "a learning rate that is no number": Case(64, ["train.learning_rate", "not finite"],
+                                              text=with_line("train", "beta1 = 0.9").replace("= 0.01", "= nan")),
+    "a choice with a typo": Case(64, ["zigzga", 'did you mean "zigzag"'], changes={"parallel.placement": "zigzga"}),
+    "a width the heads do not divide": Case(64, ["model.width = 33", "model.heads = 2"], changes={"model.width": 33}),
+    "heads of width 18": Case(64, ["model.head_dim", "multiple of 8", "24"], changes={"model.width": 36}),
+    "heads that kv_heads does not divide": Case(64, ["model.kv_heads = 3", "for example 2"],
+                                                changes={"model.heads": 4, "model.kv_heads": 3}),
+    "a vocabulary too small for bytes": Case(64, ["model.vocab = 100", "256"], changes={"model.vocab": 100}),
+    "less than no warm-up": Case(64, ["train.warmup_steps = -1", "from 0"], changes={"train.warmup_steps": -1}),
+    "a least rate above the highest": Case(64, ["min_learning_rate", "lower"],
+                                           changes={"train.min_learning_rate": 1.0}),
+    "validation without data": Case(64, ["validate_every", "data.validation_fraction above 0"],
+                                    changes={"train.validate_every": 2, "data.validation_fraction": 0}),
+    "a name that leads elsewhere": Case(64, ["run.name", "letters, digits"], changes={"run.name": "../other"}),
+    "no data": Case(64, ["data.path is empty", "--data.path=FILE"], changes={"data.path": ""}),
+    "no time to wait": Case(64, ["timeout_seconds", "from 0.1"], changes={"parallel.timeout_seconds": 0}),
+}
+OVERRIDES = {
+    "a key with a typo": Case(64, ["--train.stpes=3", "did you mean train.steps?"], "--train.stpes=3"),
+    "a key without a section": Case(64, ["--steps=3", "train.steps"], "--steps=3"),
+    "a section": Case(64, ["--train=3", "--train.KEY=VALUE"], "--train=3"),
+    "no value": Case(64, ["--train.steps", "--train.steps=VALUE"], "--train.steps"),
+    "an empty value": Case(64, ["--train.steps=", "no value"], "--train.steps="),
+    "a value behind a blank": Case(64, ["--train.steps", "=VALUE"], "--train.steps", "3"),
+    "a word for a number": Case(64, ["train.steps takes an integer", "not many"], "--train.steps=many"),
+    "a second config": Case(64, ["other.toml"], "other.toml"),
+    "an unknown option": Case(64, ["--fast"], "--fast"),
+    "an unknown instruction set": Case(64, ["avx3", "avx2"], "--isa=avx3"),
+    "an unknown transport": Case(64, ["tcp", "shared, mpi"], "--transport=tcp"),
+    "fewer than no threads": Case(64, ["parallel.threads", "0 to"], "--threads=-1"),
+    "--resume without a value": Case(64, ["--resume"], "--resume"),
+    "--resume with an empty value": Case(64, ["--resume"], "--resume=", "--train.steps=9"),
+}
+FILES = {
+    "no data file": Case(65, ["data.path", "none.txt", "No such file"], "--data.path=none.txt"),
+    "data that is a directory": Case(65, ["data.path", "not a file"], "--data.path=."),
+    "empty data": Case(65, ["data.path", "0 tokens", "longer text"], "--data.path=empty.txt"),
+    "short data": Case(65, ["data.path", "68", "data.sequence_length", "shorter sequence"], "--data.path=short.txt"),
+    "a file where the runs belong": Case(73, ["text.txt", "Not a directory"], "--run.directory=text.txt"),
+    "a file above": Case(73, ["text.txt/runs", "Not a directory"], "--run.directory=text.txt/runs"),
+    "a file where the run belongs": Case(64, ["./in-the-way", "--run.name"],
+                                         "--run.directory=.", "--run.name=in-the-way"),
+    "no checkpoint": Case(66, ["none", "--resume"], "--resume=none"),
+    "a checkpoint that is a file": Case(66, ["text.txt", "--resume"], "--resume=text.txt"),
+    "a checkpoint that is a directory": Case(66, ["MANIFEST", "--resume"], "--resume=folder"),
+}
+PROGRAM = {
+    "no subcommand": Case(64, ["subcommand", "--help"]),
+    "an unknown subcommand": Case(64, ["trian", "did you mean train"], "trian"),
+    "an unknown option": Case(64, ["--fast", "--help"], "--fast", "train"),
+    "train without a config": Case(64, ["annulus train CONFIG.toml"], "train"),
+    "no such config": Case(64, ["none.toml", "does not exist"], "train", "none.toml"),
+    "a config that is a directory": Case(64, ["is a directory"], "train", "."),
+    "attention without files": Case(64, ["in is required", "--help"], "attention"),
+    "bench without a subject": Case(64, ["subcommand", "--help"], "bench"),
+    "sample without a prompt": Case(64, ["--prompt", "--help"], "sample", "folder"),
+}
+
+
+class Refusals(annulus.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.files = cls.directory / "files"
+        (cls.files / "folder").mkdir(parents=True)
+        annulus.write_text(cls.files / "text.txt")
+        annulus.write_text(cls.files / "short.txt", sums=4)
+        for name in ("empty.txt", "in-the-way"):
+            (cls.files / name).write_bytes(b"")
+
+    def run_case(self, case, ranks):
+        """In a directory of its own; also what it has left there."""
+        place = pathlib.Path(tempfile.mkdtemp(dir=self.directory))
+        for file in self.files.iterdir():
+            (place / file.name).symlink_to(file)
+        (place / "config.toml").write_text(case.text or annulus.toml_text({**annulus.TINY, **(case.changes or {})}))
+        result = annulus.run(["train", "config.toml", f"--parallel.cp={ranks}", *case.options], ranks, cwd=place)
+        return result, [path.name for path in place.iterdir() if not path.is_symlink()]
+
+    def check(self, cases):
+        jobs = {(name, ranks): lambda case=case, ranks=ranks: self.run_case(case, ranks)
+                for name, case in cases.items() for ranks in RANKS}
+        for (name, ranks), (result, left) in zip(jobs, annulus.together(jobs.values(), at_once=6)):
+            with self.subTest(name, ranks=ranks):
+                self.assertFails(result, cases[name].code, *cases[name].mentions)
+                self.assertEqual(result.out, "")
+                if cases[name].code != 66:  # resuming makes the run's directory first
+                    self.assertEqual(left, ["config.toml"])
+
+    def test_configs(self):
+        self.check(CONFIGS)
+
+    def test_overrides(self):
+        self.check(OVERRIDES)
+
+    def test_files(self):
+        self.check(FILES)
+
+    def test_command_lines(self):
+        jobs = {(name, ranks): lambda case=case, ranks=ranks: annulus.run(case.options, ranks, cwd=self.files)
+                for name, case in PROGRAM.items() for ranks in RANKS}
+        for (name, ranks), result in zip(jobs, annulus.together(jobs.values(), at_once=6)):
+            with self.subTest(name, ranks=ranks):
+                self.assertFails(result, PROGRAM[name].code, *PROGRAM[name].mentions)
+
+
+class Ranks(annulus.TestCase):
+    """Numbers of ranks and launchers that do not go together."""
+
+    def check(self, cases):
+        """name: (options, ranks, environment, launcher, texts of the message); all end in 64."""
+        run = annulus.TinyRun(self.directory)
+        jobs = [lambda case=case, number=number: annulus.run(run.arguments(f"--run.name=none-{number}", *case[0]), case[1],
+                                                             case[3], case[2], run.directory)
+                for number, case in enumerate(cases.values())]
+        for (name, case), result in zip(cases.items(), annulus.together(jobs, at_once=6)):
+            with self.subTest(name):
+                self.assertFails(result, 64, *case[4])
+
+    def test_numbers(self):
+        self.check({
+            "3 for cp 1": ([], 3, None, None, ["1 x 1 = 1 ranks", "3 were started", "--parallel.cp=3"]),
+            "1 for cp 3": (["--parallel.cp=3"], 1, None, None, ["3 ranks", "1 was started", "-np 3"]),
+            "3 for dp 2": (["--parallel.dp=2"], 3, None, None, ["2 x 1 = 2 ranks", "3 were started", "-np 2"]),
+            "4 for dp 3 x cp 2": (["--parallel.dp=3", "--parallel.cp=2"], 4, None, None, ["= 6 ranks", "-np 6"]),
+            "2 by run.sh for cp 1": ([], 2, None, "run.sh", ["2 were started", "--parallel.cp=2"]),
+        })
+
+    def test_the_advice_is_right(self):
+        """Whatever --parallel.cp the message advises, with it the number of ranks fits."""
+        run = annulus.TinyRun(self.directory)
+        for ranks, dp, cp in ((3, 1, 1), (4, 2, 1), (3, 2, 1), (1, 2, 1)):
+            with self.subTest(ranks=ranks, dp=dp, cp=cp):
+                result = annulus.run(run.arguments(f"--parallel.dp={dp}", f"--parallel.cp={cp}"), ranks,
+                                     cwd=run.directory)
+                self.assertFails(result, 64)
+                for advised in re.findall(r"--parallel\.cp=(\d+)", result.messages[0]):
+                    self.assertEqual(dp * int(advised), ranks, result.messages[0])
+
+    def test_ranks_as_threads(self):
+        self.check({
+            "other than dp x cp": (["--in-process-ranks=3", "--parallel.cp=2"], 1, None, None,
+                                   ["in_process_ranks = 3", "set it to 2"]),
+            "of 2 processes": (["--in-process-ranks=2", "--parallel.cp=2"], 2, None, None,
+                               ["in_process_ranks = 2", "2 processes"]),
+            "of 3 processes": (["--in-process-ranks=3", "--parallel.cp=3"], 3, None, None,
+                               ["in_process_ranks = 3", "3 processes"]),
+            "by messages": (["--in-process-ranks=2", "--parallel.cp=2", "--transport=mpi"], 1, None, None,
+                            ["threads", '"auto"']),
+            "without": (["--transport=in-process", "--parallel.cp=2"], 2, None, None, ["in-process", "shared"]),
+            "without, dp 2": (["--transport=in-process", "--parallel.dp=2"], 2, None, None, ["in-process", "shared"]),
+        })
+
+    def test_copies_of_rank_0(self):
+        """A launcher says that it started several processes, but they do not find each other."""
+        slurm = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "0", "SLURM_STEP_ID": "0"}
+        mentions = ["4 processes", "srun --mpi=pmix", "launch/run.sh"]
+        self.check({
+            "Slurm": ([], 1, slurm, None, mentions),
+            "PMI": ([], 1, {"PMI_SIZE": "4", "PMI_RANK": "0"}, None, mentions),
+        })
+
+    def test_inside_an_allocation(self):
+        """Variables of a Slurm job, but no step: this is one rank, and all is well."""
+        run = annulus.TinyRun(self.directory / "job", {"train.steps": 2})
+        job = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "4"}
+        self.assertDone(annulus.run(run.arguments(), env=job, cwd=run.directory))
+
+
+class RunScript(annulus.TestCase):
+    script = annulus.ROOT / "launch" / "run.sh"
+
+    def start(self, *arguments, env=None):
+        return annulus.run_command([self.script, *arguments], {"ANNULUS": str(annulus.program), **(env or {})},
+                                   self.directory)
+
+    def test_misuse(self):
+        for arguments in ([], ["-np"], ["-np", "2"], ["-np", "2", "--"], ["-np", "0", "--", "train"],
+                          ["-np", "two", "--", "train"], ["--", "train"], ["-np", "2", "train", "config.toml"],
+                          ["-np", "2", "--hostfile"]):
+            with self.subTest(" ".join(arguments)):
+                self.assertFails(self.start(*arguments), 64, "launch/run.sh -np N")
+
+    def test_without_mpirun(self):
+        tools = self.directory / "bin"
+        tools.mkdir()
+        for tool in ("bash", "dirname", "nproc", "id"):
+            (tools / tool).symlink_to(shutil.which(tool))
+        result = self.start("-np", "2", "--", "--version", env={"PATH": str(tools)})
+        self.assertFails(result, 64, "no mpirun found", "openmpi-bin")
+
+    def test_without_annulus(self):
+        for program in ("/nonexistent", str(annulus.ROOT)):
+            with self.subTest(program):
+                result = self.start("-np", "2", "--", "--version", env={"ANNULUS": program})
+                self.assertFails(result, 64, program)
+
+    def test_it_passes_on(self):
+        """A run, an error's message and its code."""
+        run = annulus.TinyRun(self.directory / "run", {"train.steps": 2}, ranks=3)
+        result = run.train(launcher="run.sh")
+        self.assertDone(result)
+        self.assertEqual("they take turns" in result.err, 3 > len(os.sched_getaffinity(0)))
+        self.assertEqual(sorted(annulus.losses(run.metrics())), [1, 2])
+        self.assertFails(run.train("--data.path=none.txt", launcher="run.sh"), 65, "none.txt")
+
+
+class NotANumber(annulus.TestCase):
+    def test_training_that_diverges(self):
+        """Weight decay times learning rate far above 1 makes every weight 99 times larger at each step."""
+        changes = {"train.learning_rate": 1, "train.weight_decay": 100, "train.max_grad_norm": 0, "train.steps": 100,
+                   "checkpoint.every": 2}
+        for name, ranks, threads in (("1 rank", 1, False), ("3 ranks", 3, False), ("3 threads as ranks", 3, True)):
+            with self.subTest(name):
+                run = annulus.TinyRun(self.directory / name, changes, ranks, threads)
+                result = run.train()
+                self.assertFails(result, 76, "nan", "train.learning_rate", "last checkpoint")
+                steps = annulus.losses(run.metrics())
+                self.assertEqual(sorted(steps), list(range(1, len(steps) + 1)))
+                self.assertIn(f"step {len(steps) + 1}:", result.messages[0])
+                self.assertTrue(all(loss is not None for loss in steps.values()))
+                self.assertTrue(run.checkpoint(len(steps) // 2 * 2).exists())
+                self.assertFalse(run.checkpoint(len(steps) // 2 * 2 + 2).exists())
+
+
+class Pages(annulus.TestCase):
+    def printed(self, *arguments, ranks=1):
+        result = annulus.run(["train", *arguments], ranks, cwd=self.directory)
+        self.assertDone(result)
+        self.assertEqual(result.err, "")
+        return result.out
+
+    def test_print_config(self):
+        changes = {"run.directory": 'a "quoted" \\ directory', "train.learning_rate": 0.1 + 0.2, "model.layers": 3}
+        annulus.write_config(self.directory / "config.toml", changes)
+        page = self.printed("config.toml", "--print-config")
+        config = tomllib.loads(page)
+        for name, value in {**annulus.TINY, **changes}.items():
+            section, key = name.split(".")
+            self.assertEqual(config[section][key], value, name)
+        (self.directory / "printed.toml").write_text(page)
+        self.assertEqual(self.printed("printed.toml", "--print-config"), page)
+        self.assertEqual(self.printed("printed.toml", "--print-config", ranks=3), page)
+        overridden = self.printed("printed.toml", "--print-config", "--train.steps=9", "--run.name=nine", "--threads=2")
+        self.assertEqual(tomllib.loads(overridden),
+                         {**config, "train": {**config["train"], "steps": 9}, "run": {**config["run"], "name": "nine"},
+                          "parallel": {**config["parallel"], "threads": 2}})
+        reference = self.printed("--config-reference")
+        for section, keys in config.items():
+            self.assertIn(f"## [{section}]", reference)
+            for key in keys:
+                self.assertIn(f"| `{key}` |", reference)
+
+    def test_a_run_writes_the_same_config(self):
+        run = annulus.TinyRun(self.directory / "run", {"train.steps": 2})
+        self.assertDone(run.train("--train.warmup_steps=1"))
+        page = annulus.run(run.arguments("--train.warmup_steps=1", "--print-config"), cwd=run.directory).out
+        self.assertEqual((run.path / "config.toml").read_text(), page)
+
+    def test_help(self):
+        pages = {
+            (): ["train", "attention", "bench", "sample", "--version", "launch/run.sh"],
+            ("train",): ["config", "--resume", "--print-config", "--config-reference", "--transport",
+                         "--in-process-ranks", "--isa", "--threads", "--section.key=value"],
+            ("attention",): ["in ", "out ", "mask_slices", "softmax_scale", "--placement", "--dtype", "--device",
+                             "--transport", "--in-process-ranks", "--isa", "--threads", "--repeat",
+                             "--timeout-seconds"],
+            ("bench",): ["attention"],
+            ("bench", "attention"): ["--json", "--isa", "--threads", "--length", "--width", "--heads", "--repeat"],
+            ("sample",): ["checkpoint", "--prompt", "--length", "--temperature", "--top-k", "--seed", "--threads"],
+        }
+        for command, words in pages.items():
+            for option in ("--help", "-h"):
+                with self.subTest(" ".join((*command, option))):
+                    result = annulus.run([*command, option])
+                    self.assertDone(result)
+                    self.assertEqual([word for word in ["--help", *words] if word not in result.out], [])
+
+    def test_only_one_rank_speaks(self):
+        for option in ("--help", "--version"):
+            self.assertEqual(annulus.run([option], 3).out.strip(), annulus.run([option]).out.strip())
+
+    def test_version(self):
+        result = annulus.run(["--version"])
+        self.assertDone(result)
+        self.assertRegex(result.out, r"^annulus \d+\.\d+\.\d+ \(\w+")  # the commit in brackets
+        for word in ("instruction sets", "plain", "oneDNN", "Open MPI"):
+            self.assertIn(word, result.out)
+
+
+if __name__ == "__main__":
+    annulus.main()
