@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -70,11 +71,10 @@ void expect_failed(const SavedCheckpoint& saved, const std::string& why) {
 
 /// Saves one step after the other, and tells of each that is committed. Never returns.
 [[noreturn]] void save_for_ever(const std::string& run, int64_t first_step, int pipe) {
-  std::vector<NamedShape> tensors = kTensors;
   for (int64_t step = first_step;; ++step) {
     bool ok = false;
     run_ranks(2, [&](Group& world) {
-      HeldRows held(tensors, kEven, world);
+      HeldRows held(kTensors, kEven, world);
       held.fill(step);
       const SavedCheckpoint saved =
           detail::save_checkpoint(run, state_of(step), held.views, world, {.part_bytes = 20 << 10});
@@ -101,7 +101,10 @@ TEST(CheckpointFaults, WhatWasCommittedSurvivesKill9AtAnyMoment) {
     ASSERT_EQ(pipe(ends), 0);
     const pid_t child = fork();
     ASSERT_GE(child, 0);
-    if (child == 0) save_for_ever(run.path, newest + 1, ends[1]);
+    if (child == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      save_for_ever(run.path, newest + 1, ends[1]);
+    }
     close(ends[1]);
     std::this_thread::sleep_for(std::chrono::duration<double>(until_kill(random)));
     ASSERT_EQ(kill(child, SIGKILL), 0);
