@@ -1,7 +1,6 @@
 #include "runtime/checkpoint_manifest.h"
 
 #include <fmt/format.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <charconv>
@@ -96,13 +95,6 @@ std::vector<ManifestFile> Manifest::parts() const {
   return found;
 }
 
-std::string digest_of(std::span<const std::byte> bytes) {
-  const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
-  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
-}
-
-std::string digest_of(const std::string& text) { return digest_of(std::as_bytes(std::span(text))); }
-
 std::string part_name(int rank, int64_t number) { return fmt::format("part-{:05}-{:02}.h5", rank, number); }
 
 bool is_part_name(const std::string& name) {
@@ -113,12 +105,12 @@ bool is_part_name(const std::string& name) {
 
 std::string manifest_text(const Manifest& manifest) {
   const RunState& state = manifest.state;
-  invariant(on_one_line(state.run_name) && on_one_line(state.code_version),
-            "a run's name or version has control characters");
+  invariant(on_one_line(state.run_name) && on_one_line(state.code_version) && on_one_line(state.data_digest),
+            "a run's name, version or data digest has control characters");
   std::string text =
-      fmt::format("{}{}\nrun {}\nstep {}\nranks {}\nconfig {}\ntokens {}\nrows {}\nseed {}\nversion {}\n", kMagic,
-                  kFormat, state.run_name, state.step, manifest.ranks, manifest.config_digest, state.tokens, state.rows,
-                  state.seed, state.code_version);
+      fmt::format("{}{}\nrun {}\nstep {}\nranks {}\nconfig {}\ndata {}\ntokens {}\nrows {}\nseed {}\nversion {}\n",
+                  kMagic, kFormat, state.run_name, state.step, manifest.ranks, manifest.config_digest,
+                  state.data_digest, state.tokens, state.rows, state.seed, state.code_version);
   for (const ManifestFile& file : manifest.files)
     text += fmt::format("file {} {} {}\n", file.name, file.bytes, file.digest);
   return text + fmt::format("digest {}\n", digest_of(text));
@@ -140,6 +132,7 @@ Manifest parse_manifest(const std::string& text) {
   manifest.state.step = lines.take_number("step", 0);
   manifest.ranks = lines.take_number("ranks", 1);
   manifest.config_digest = lines.digest(lines.take("config"));
+  manifest.state.data_digest = lines.take("data");
   manifest.state.tokens = lines.take_number("tokens", 0);
   manifest.state.rows = lines.take_number("rows", 0);
   manifest.state.seed = lines.take_number("seed", INT64_MIN);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "runtime/checkpoint.h"
+#include "runtime/digest.h"
 
 namespace annulus {
 
@@ -29,10 +30,6 @@ struct Manifest {
   /// The files that the loader reads: all but the view.
   std::vector<ManifestFile> parts() const;
 };
-
-/// XXH3-128 as 32 hexadecimal digits, as `xxhsum -H2` prints it.
-std::string digest_of(std::span<const std::byte> bytes);
-std::string digest_of(const std::string& text);
 
 /// "part-00003-00.h5": part `number` of those that `rank` writes.
 std::string part_name(int rank, int64_t number);

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "runtime/core/error.h"
+#include "runtime/digest.h"
 
 namespace annulus {
 
@@ -37,6 +38,19 @@ Dataset::Dataset(const DataConfig& config) {
 
 Dataset::~Dataset() {
   if (bytes_) munmap(const_cast<unsigned char*>(bytes_), static_cast<size_t>(size_));
+}
+
+std::string Dataset::digest() const {
+  constexpr int64_t kParts = 64, kPartBytes = int64_t{1} << 20;
+  std::string text = concat(size_, " bytes\n");
+  auto take = [&](int64_t begin, int64_t bytes) {
+    text += digest_of(std::as_bytes(std::span(bytes_ + begin, static_cast<size_t>(bytes))));
+  };
+  if (size_ <= kParts * kPartBytes)
+    take(0, size_);
+  else
+    for (int64_t part = 0; part < kParts; ++part) take(part * (size_ - kPartBytes) / (kParts - 1), kPartBytes);
+  return digest_of(text);
 }
 
 RowOrder::RowOrder(const TokenRange& training, int64_t sequence_length, uint64_t seed)

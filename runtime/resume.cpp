@@ -27,8 +27,8 @@ std::vector<std::string> candidates(const std::string& from, const std::string& 
   return all;
 }
 
-// Collective: the numbers of a checkpoint's state, after its config was found to fit.
-RunState fitting_state(const std::string& checkpoint, const Config& config, Group& world) {
+// Collective: the numbers of a checkpoint's state, after its config and its text were found to be this run's.
+RunState fitting_state(const std::string& checkpoint, const Config& config, const RunState& now, Group& world) {
   RunState state = agree(world, [&] {
     if (world.rank() != 0) return RunState{};
     RunState read = read_run_state(checkpoint);
@@ -38,6 +38,10 @@ RunState fitting_state(const std::string& checkpoint, const Config& config, Grou
       names += (names.empty() ? "" : ", ") + name;
     require(names.empty(), "this config and the checkpoint '", checkpoint, "' differ in ", names,
             "; model.*, data.* and run.seed must stay as they were (everything else may change)");
+    require(ExitCode::kData, read.data_digest == now.data_digest, "data.path: '", config.data.path,
+            "' is not the text that checkpoint '", checkpoint,
+            "' was trained on: its content has changed; restore it, ",
+            "or start anew under another name with --run.name=NAME");
     return read;
   });
   for (int64_t* number : {&state.step, &state.tokens, &state.rows})
@@ -76,7 +80,7 @@ std::string resume(const std::string& from, const std::string& run_directory, co
   const std::vector<std::string> places = candidates(from, run_directory, world);
   for (const std::string& checkpoint : places) {
     try {
-      trainer.load(checkpoint, fitting_state(checkpoint, config, world));
+      trainer.load(checkpoint, fitting_state(checkpoint, config, trainer.state(), world));
     } catch (const AgreedError& error) {
       if (from != "latest" || error.code() != ExitCode::kCheckpoint) throw;
       log::warn(concat("looking for an older checkpoint: ", error.what()));

@@ -11,7 +11,7 @@ namespace annulus {
 /// none at all. Checkpoints of `run_directory` behind the resumed step belong to a course that is not gone on with:
 /// they are set aside (renamed, never deleted), so that they are neither overwritten nor taken for this course later.
 /// Throws AgreedError: 66 where none can be read, 64 naming the keys where model.*, data.* or run.seed differ from the
-/// checkpoint's.
+/// checkpoint's, 65 where the text itself has changed.
 std::string resume(const std::string& from, const std::string& run_directory, const Config& config, Trainer& trainer,
                    Group& world);
 

@@ -51,7 +51,8 @@ Trainer::Trainer(const Config& config, const Dataset& data, const Ranks& ranks)
   state_ = {.run_name = config.run.name,
             .code_version = version_text(),
             .config_text = config_text(config),
-            .seed = config.run.seed};
+            .seed = config.run.seed,
+            .data_digest = ranks.world.rank() == 0 ? data.digest() : ""};
   make_layouts();
   measure_memory();
   agree(ranks_.world, [&] { require_memory_fits(); });

@@ -57,7 +57,7 @@ class Trainer {
   /// Collective. Continues from a checkpoint whose state is given (the same on every rank). Throws UserError (66).
   void load(const std::string& checkpoint, const RunState& state);
 
-  const RunState& state() const { return state_; }
+  const RunState& state() const { return state_; }                  // the data digest on rank 0 only
   const std::vector<MemoryUse>& memory() const { return memory_; }  // of this rank
   const ParameterStore& parameters() const { return parameters_; }
   const std::vector<ParameterRows>& owned_rows() const { return optimizer_->owned(); }

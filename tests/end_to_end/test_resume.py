@@ -217,6 +217,17 @@ class WhatCannotGoOn(annulus.TestCase):
                     self.assertFails(result, 64, key)
                     self.assertEqual(tree_of(run.path), before)
 
+    def test_a_text_that_has_changed(self):
+        """The path is the same, what it holds is not: that would train on without a word."""
+        run = self.finished_run("text")
+        before = tree_of(run.path)
+        text = run.directory / annulus.TINY["data.path"]
+        text.write_bytes(text.read_bytes().replace(b"1", b"2", 1))
+        for ranks in (1, 3):
+            result = run.train(LATEST, f"--parallel.cp={ranks}", ranks=ranks)
+            self.assertFails(result, 65, "data.path", "content has changed")
+            self.assertEqual(tree_of(run.path), before)
+
     def test_going_back_and_on_another_way(self):
         """From an older checkpoint with another learning rate, where newer ones are there. Either that is refused, or
         the newest checkpoint is of the new way when the run is done: --resume=latest must not lead back to the old."""

@@ -57,7 +57,7 @@ TEST(CheckpointDamage, LiesOfManifestAreFound) {
     expect_in("names a file that is neither", error_with("part-00000-00.h5", name));
   expect_in("names part-00000-00.h5 twice", error_with("part-00001-00.h5", "part-00000-00.h5"));
   expect_in("does not name part-00000-00.h5", error_with("part-00000-00.h5", "part-00009-00.h5"));
-  expect_in("line 10 is not 'file", error_with("part-00000-00.h5 ", "part-00000-00.h5"));
+  expect_in("line 11 is not 'file", error_with("part-00000-00.h5 ", "part-00000-00.h5"));
   expect_in("bytes where", error_with("part-00001-00.h5 ", "part-00001-00.h5 1"));
 }
 

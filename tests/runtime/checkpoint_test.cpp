@@ -82,13 +82,14 @@ TEST(Checkpoint, KeepsTheRunState) {
       EXPECT_EQ(read.tokens, state.tokens);
       EXPECT_EQ(read.rows, state.rows);
       EXPECT_EQ(read.seed, state.seed);
+      EXPECT_EQ(read.data_digest, state.data_digest);
     });
   }
 }
 
 TEST(Checkpoint, ManifestSurvivesItsText) {
   Manifest manifest;
-  manifest.state = {"a run", "", "", 3, 2, 1, -5};
+  manifest.state = {"a run", "", "", 3, 2, 1, -5, "of the text"};
   manifest.ranks = 12345;
   manifest.config_digest = digest_of(std::string("config"));
   manifest.files = {{kFirstPartName, 1000, digest_of(std::string("a"))},
@@ -98,7 +99,7 @@ TEST(Checkpoint, ManifestSurvivesItsText) {
   EXPECT_EQ(manifest_text(parse_manifest(text)), text);
   EXPECT_EQ(digest_of(std::string()), "99aa06d3014798d86001c324468d497f");  // of xxhsum -H2
   expect_in("annulus-checkpoint 1\nrun a run\nstep 3\nranks 12345\nconfig ", text);
-  expect_in("\ntokens 2\nrows 1\nseed -5\nversion \nfile part-00000-00.h5 1000 ", text);
+  expect_in("\ndata of the text\ntokens 2\nrows 1\nseed -5\nversion \nfile part-00000-00.h5 1000 ", text);
   expect_in("\ndigest ", text);
   for (const char* name : {"part-00000-00.h5", "part-99999-100.h5"}) EXPECT_TRUE(is_part_name(name)) << name;
   for (const char* name : {"part-0000-00.h5", "part-00000-0.h5", "part-00000-00.h5x", "/part-00000-00.h5",
