@@ -7,7 +7,7 @@ began=$SECONDS
 
 launch/setup.sh
 cmake --preset release >/dev/null
-cmake --build --preset release
+cmake --build --preset release --target annulus
 
 text=data/kjv.txt
 if [[ ! -s $text ]]; then
@@ -33,10 +33,11 @@ rate = sorted(s["tokens_per_second"] for s in steps)[len(steps) // 2]
 mfu = sorted(s["mfu"] for s in steps)[len(steps) // 2]
 last = sorted(glob.glob(f"{run}/checkpoints/step-*[0-9]"))[-1]
 more = steps[-1]["step"] + 100
+end = [s["loss"] for s in steps[-50:]]
 print(f"""
 quickstart: done in {seconds // 60} min {seconds % 60} s, {sum(s['seconds'] for s in steps) / 60:.1f} min of it training
   text        the King James Bible, read as bytes; trained on {steps[-1]['tokens']:,} of them, on 4 ranks in one ring
-  loss        {steps[0]['loss']:.3f} at the first step, {steps[-1]['loss']:.3f} at the last; validation {val['val_loss']:.4f} nats per byte
+  loss        {steps[0]['loss']:.3f} at the first step, {sum(end) / len(end):.3f} at the end (mean of {len(end)}); validation {val['val_loss']:.4f} nats per byte
   speed       {rate:,.0f} tokens/s, {100 * mfu:.0f} % of the peak of the cores in use (medians)
   checkpoint  {last}
   metrics     {run}/metrics.jsonl
