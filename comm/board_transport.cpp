@@ -70,7 +70,6 @@ class BoardTransport : public Transport {
     Signal& published = signals(v.block).published[static_cast<size_t>(slot_of_pass())].signal;
     if (v.block != ring_.rank())
       wait([&] { return reached(published.load(), pass_); }, "the keys and values", v.block, published);
-    count_visit(*plan_, v, ring_.rank());
     return block_of(v.block);
   }
 

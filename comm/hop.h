@@ -26,7 +26,6 @@ struct PassVisit {
   int buffer;           // key/value buffer in which a message transport finds them
   int gradient_buffer;  // backward: where this visit writes dK, dV
   bool has_work;        // false: the mask lets nothing through, the visit only passes things on
-  int64_t bytes;        // of the block, and of its gradient where the pass is backward
 };
 
 struct PassPlan {

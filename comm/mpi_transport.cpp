@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "comm/agree.h"
-#include "comm/mpi_communicator.h"
+#include "comm/mpi_messages.h"
 #include "runtime/core/error.h"
 
 namespace annulus {
@@ -23,17 +23,14 @@ class Transfer {
  public:
   void reserve(int64_t bytes) { requests_.reserve(static_cast<size_t>(bytes / kChunk + 1)); }
 
-  void start(const Hop& hop, std::byte* data, MPI_Comm communicator) {
+  void start(const Hop& hop, std::byte* data, const MpiGroup& ring) {
     requests_.clear();
     peer_ = hop.peer;
-    const int tag = static_cast<int>(hop.payload);
+    const auto channel = hop.payload == Payload::kKeyValue ? MpiGroup::kKeyValues : MpiGroup::kGradients;
     for (int64_t at = 0; at < hop.bytes; at += kChunk) {
-      const auto count = static_cast<int>(std::min(kChunk, hop.bytes - at));
-      requests_.push_back(MPI_REQUEST_NULL);
-      if (hop.send)
-        MPI_Isend(data + at, count, MPI_BYTE, hop.peer, tag, communicator, &requests_.back());
-      else
-        MPI_Irecv(data + at, count, MPI_BYTE, hop.peer, tag, communicator, &requests_.back());
+      const int64_t bytes = std::min(kChunk, hop.bytes - at);
+      requests_.push_back(hop.send ? ring.send(data + at, bytes, hop.peer, channel)
+                                   : ring.receive(data + at, bytes, hop.peer, channel));
     }
   }
 
@@ -61,7 +58,6 @@ struct Buffer {
 class MpiTransport : public Transport {
  public:
   MpiTransport(const TransportSizes& sizes, MpiGroup& ring) : ring_(ring) {
-    MPI_Comm_dup(ring.communicator(), &communicator_);  // after a collective that has just reached every rank
     const int64_t block = to_pages(sizes.largest_block), gradient = to_pages(sizes.largest_gradient);
     bytes_ = std::max(kPage, kKeyValueBuffers * block + kGradientBuffers * gradient);
     void* memory = mmap(nullptr, static_cast<size_t>(bytes_), PROT_READ | PROT_WRITE,
@@ -81,12 +77,7 @@ class MpiTransport : public Transport {
     }
   }
 
-  ~MpiTransport() override {
-    int finalized = 0;
-    MPI_Finalized(&finalized);
-    if (!finalized) MPI_Comm_free(&communicator_);
-    munmap(memory_, static_cast<size_t>(bytes_));
-  }
+  ~MpiTransport() override { munmap(memory_, static_cast<size_t>(bytes_)); }
 
   const char* name() const override { return "mpi"; }
   int64_t bytes() const override { return bytes_; }
@@ -103,7 +94,6 @@ class MpiTransport : public Transport {
     Buffer& buffer = blocks_[static_cast<size_t>(v.buffer)];
     if (v.block != ring_.rank()) finish(buffer, "the keys and values");
     start_hops(visit);
-    count_visit(*plan_, v, ring_.rank());
     return buffer.data;
   }
 
@@ -154,7 +144,7 @@ class MpiTransport : public Transport {
   void start(const Hop& hop) {
     Buffer& buffer = (hop.payload == Payload::kKeyValue ? blocks_ : gradients_)[static_cast<size_t>(hop.buffer)];
     finish(buffer, "an earlier message from the same buffer");
-    buffer.transfer.start(hop, buffer.data, communicator_);
+    buffer.transfer.start(hop, buffer.data, ring_);
     if (hop.send) (plan_->backward ? counters_.bytes_sent_backward : counters_.bytes_sent_forward) += hop.bytes;
   }
 
@@ -168,7 +158,6 @@ class MpiTransport : public Transport {
   }
 
   MpiGroup& ring_;
-  MPI_Comm communicator_ = MPI_COMM_NULL;
   std::byte* memory_ = nullptr;
   int64_t bytes_ = 0;
   std::array<Buffer, kKeyValueBuffers> blocks_;
@@ -185,7 +174,6 @@ std::unique_ptr<Transport> make_mpi_transport(const TransportSizes& sizes, Group
   require_alike(ExitCode::kUsage, processes != nullptr,
                 "--transport=mpi (parallel.transport) needs MPI processes, but the ranks of this run are threads; ",
                 "start it with launch/run.sh, or use --transport=in-process");
-  ring.barrier("the ring's message buffers");
   return std::make_unique<MpiTransport>(sizes, *processes);
 }
 

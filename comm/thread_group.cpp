@@ -69,11 +69,15 @@ class ThreadGroup::Exchange {
   }
 
   bool advance() {
-    bool done = true;
-    for (size_t i = 0; i < receives_.size(); ++i) done &= advance_receive(i);
-    for (size_t i = 0; i < sends_.size(); ++i) done &= advance_send(i);
-    return done;
+    missing_ = -1;
+    for (size_t i = 0; i < receives_.size(); ++i)
+      if (!advance_receive(i) && missing_ < 0) missing_ = receives_[i].peer;
+    for (size_t i = 0; i < sends_.size(); ++i)
+      if (!advance_send(i) && missing_ < 0) missing_ = sends_[i].peer;
+    return missing_ < 0;
   }
+
+  int missing() const { return missing_; }  // the peer that is waited for, after advance() returned false
 
  private:
   enum class State { kWaiting, kPosted, kDone };
@@ -122,12 +126,18 @@ class ThreadGroup::Exchange {
   std::span<const Incoming> receives_;
   const char* what_;
   std::vector<State> sent_, received_;
+  int missing_ = -1;
 };
 
 void ThreadGroup::exchange(std::span<const Outgoing> sends, std::span<const Incoming> receives, const char* what) {
   Exchange rest(*shared_, rank_, sends, receives, what);
-  const int peer = !receives.empty() ? receives[0].peer : !sends.empty() ? sends[0].peer : rank_;
-  wait_for([&] { return rest.advance(); }, what, world_rank(peer), limits_, &shared_->doorbell(rank_));
+  int missing = world_rank(rank_);
+  auto all_done = [&] {
+    const bool done = rest.advance();
+    if (!done) missing = world_rank(rest.missing());
+    return done;
+  };
+  wait_for(all_done, what, missing, limits_, &shared_->doorbell(rank_));
 }
 
 std::unique_ptr<Group> ThreadGroup::split(int colour) {

@@ -51,15 +51,14 @@ class Transport {
   virtual void progress() = 0;
   virtual void end() = 0;
 
+  /// Work was done on another rank's block of so many bytes, backward with its gradient.
+  void count_visit(int64_t bytes, bool backward) {
+    (backward ? counters_.bytes_visited_backward : counters_.bytes_visited_forward) += bytes;
+  }
   const TransportCounters& counters() const { return counters_; }
   void reset_counters() { counters_ = {}; }
 
  protected:
-  void count_visit(const PassPlan& plan, const PassVisit& visit, int rank) {
-    if (visit.block == rank || !visit.has_work) return;
-    (plan.backward ? counters_.bytes_visited_backward : counters_.bytes_visited_forward) += visit.bytes;
-  }
-
   TransportCounters counters_;
 };
 

@@ -54,7 +54,7 @@ void Signal::sleep_while(uint32_t seen) {
   sleepers_.fetch_sub(1, std::memory_order_seq_cst);
 }
 
-double detail::wait_for(bool (*done)(void*), void* context, const char* what, int peer, const WaitLimits& limits,
+double detail::wait_for(bool (*done)(void*), void* context, const char* what, const int& peer, const WaitLimits& limits,
                         Signal* signal) {
   const Clock::time_point begin = Clock::now();
   while (seconds_since(begin) < kSpinSeconds) {

@@ -34,17 +34,18 @@ struct WaitLimits {
 struct Cancelled {};
 
 /// Returns once done() is true. Tests, spins at most 20 us, then sleeps between tests: in `signal` where one is given.
-/// Returns the seconds waited. Throws UserError (75) naming `what` and `peer` after the time limit.
+/// Returns the seconds waited. Throws UserError (75) naming `what` and `peer` after the time limit; done() may change
+/// `peer` to whom it still misses.
 template <class Done>
-double wait_for(Done&& done, const char* what, int peer, const WaitLimits& limits, Signal* signal = nullptr);
+double wait_for(Done&& done, const char* what, const int& peer, const WaitLimits& limits, Signal* signal = nullptr);
 
 namespace detail {
-double wait_for(bool (*done)(void*), void* context, const char* what, int peer, const WaitLimits& limits,
+double wait_for(bool (*done)(void*), void* context, const char* what, const int& peer, const WaitLimits& limits,
                 Signal* signal);
 }
 
 template <class Done>
-double wait_for(Done&& done, const char* what, int peer, const WaitLimits& limits, Signal* signal) {
+double wait_for(Done&& done, const char* what, const int& peer, const WaitLimits& limits, Signal* signal) {
   if (done()) return 0.0;
   using Bare = std::remove_reference_t<Done>;
   return detail::wait_for([](void* context) -> bool { return (*static_cast<Bare*>(context))(); }, &done, what, peer,

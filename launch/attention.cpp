@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <vector>
 
 #include "comm/agree.h"
@@ -137,6 +138,7 @@ class AttentionRun {
     }
   }
 
+  void require_finite() const;
   void write();
   void report() const;
 
@@ -241,6 +243,22 @@ void AttentionRun::write_attributes(Hdf5Writer* file) {
   per_rank("wait_seconds", median(timing_.wait));
 }
 
+// The inputs are finite: numbers too large for f32, or a softmax_scale that makes them so, are all that is left.
+void AttentionRun::require_finite() const {
+  auto finite = [](const std::vector<float>& all, bool or_nothing_seen) {
+    return std::all_of(all.begin(), all.end(), [&](float x) {
+      return std::isfinite(x) || (or_nothing_seen && x == -std::numeric_limits<float>::infinity());
+    });
+  };
+  for (const auto& [name, all] : {std::pair{"out", &local_.out},
+                                  {"lse", &local_.lse},
+                                  {"dq", &local_.dq},
+                                  {"dk", &local_.dk},
+                                  {"dv", &local_.dv}})
+    require(ExitCode::kNumbers, finite(*all, all == &local_.lse), options_.in, ": '", name,
+            "' is not finite: the inputs or softmax_scale are too large for f32; make them smaller");
+}
+
 void AttentionRun::write() {
   std::unique_ptr<Hdf5Writer> file = world_.rank() == 0 ? std::make_unique<Hdf5Writer>() : nullptr;
   const auto& n = problem_.heads;
@@ -285,6 +303,7 @@ void attention_on(const AttentionCommand& options, Group& world) {
   AttentionRun run(options, problem, world);
   agree(world, [&] { run.read(*file); });
   run.run();
+  agree(world, [&] { run.require_finite(); });
   run.write();
   run.report();
 }

@@ -37,6 +37,7 @@ struct SampleOptions {
   std::string prompt;
   int64_t length = 200, seed = 0, top_k = 0;
   double temperature = 0.8;
+  std::string isa = "auto";
   int threads = 0;
 };
 void sample(const SampleOptions& options, Group& processes);

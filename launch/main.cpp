@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <functional>
 #include <iostream>
 #include <thread>
@@ -136,6 +137,7 @@ void add_sample(CLI::App& app, Command& command) {
       ->capture_default_str()
       ->check(CLI::Range(0, 1 << 30));
   sub->add_option("--seed", o->seed, "The same seed writes the same text")->capture_default_str();
+  sub->add_option("--isa", o->isa, "auto, or one of: " + isa_names())->capture_default_str();
   sub->add_option("--threads", o->threads, "Threads; 0: all cores")->capture_default_str()->check(CLI::Range(0, 65536));
   sub->callback([=, &command] { command = [=](Group& processes) { sample(*o, processes); }; });
 }
@@ -192,6 +194,7 @@ std::string problem_of(int argc, char** argv, const std::vector<std::string>& co
 }
 
 int main_of(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an error of that write, not the end of the run
   CLI::App app("annulus trains transformers on sequences too long for one device, by ring attention.", "annulus");
   app.set_version_flag("--version", version_page);
   app.require_subcommand(1);

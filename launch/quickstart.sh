@@ -31,7 +31,7 @@ steps = [line for line in lines if "loss" in line]
 val = [line for line in lines if "val_loss" in line][-1]
 rate = sorted(s["tokens_per_second"] for s in steps)[len(steps) // 2]
 mfu = sorted(s["mfu"] for s in steps)[len(steps) // 2]
-last = sorted(glob.glob(f"{run}/checkpoints/step-*[0-9]"))[-1]
+last = sorted(glob.glob(f"{run}/checkpoints/step-????????"))[-1]
 more = steps[-1]["step"] + 100
 end = [s["loss"] for s in steps[-50:]]
 print(f"""

@@ -25,11 +25,9 @@ int number_in_environment(const char* name, int otherwise) {
 
 // The number of processes the launcher says it has started; 0 where nothing says so.
 int size_of_environment() {
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"})
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"})
     if (const int size = number_in_environment(name, 0)) return size;
-  // Slurm sets the step's variables for batch scripts too; a process started by srun also has a rank in its step.
-  return std::getenv("SLURM_PROCID") && std::getenv("SLURM_STEP_ID") ? number_in_environment("SLURM_STEP_NUM_TASKS", 0)
-                                                                     : 0;
+  return 0;
 }
 
 // The machine and the cores this thread may run on: equal texts share the same cores.

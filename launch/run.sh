@@ -32,8 +32,10 @@ command -v mpirun >/dev/null || wrong "no mpirun found; apt-get install openmpi-
 [[ -z $hostfile || -r $hostfile ]] || wrong "cannot read the hostfile $hostfile"
 
 [[ $(id -u) -ne 0 ]] || options+=(--allow-run-as-root)
-cores=$(nproc)
-if [[ -z $hostfile ]]; then
+cores=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)
+if [[ -n $hostfile ]]; then
+  options+=(--bind-to none)  # annulus counts the ranks of each node and shares its cores out
+else
   if ((ranks > cores)); then
     echo "run.sh: $ranks ranks on $cores cores: they take turns (fine for a try, not for speed)" >&2
     options+=(--oversubscribe --bind-to none --mca mpi_yield_when_idle 1)
@@ -41,5 +43,20 @@ if [[ -z $hostfile ]]; then
     options+=(--map-by "slot:PE=$((cores / ranks))" --bind-to core)
   fi
 fi
-# --quiet: when a run fails, annulus has said why in one line; mpirun's own paragraphs would bury it.
-exec mpirun --quiet -np "$ranks" "${options[@]}" "$program" "$@"
+# --quiet: when a run fails, annulus has said why in one line; mpirun's own paragraphs would bury it. What no rank can say
+# is that it was killed.
+mpirun --quiet -np "$ranks" "${options[@]}" "$program" "$@" &
+mpirun=$! told_to_stop=""
+for signal in INT TERM USR1 USR2; do
+  # shellcheck disable=SC2064  # expanded now: each handler passes its own signal on
+  trap "told_to_stop=yes; kill -$signal $mpirun" "$signal"
+done
+code=0
+wait "$mpirun" || code=$?
+while kill -0 "$mpirun" 2>/dev/null; do code=0; wait "$mpirun" || code=$?; done  # a handled signal ends a wait, not mpirun
+if ((code > 128)) && [[ -z $told_to_stop ]]; then
+  echo "run.sh: a rank was killed by signal $((code - 128)) ($(kill -l $((code - 128)))); for KILL look whether the node ran" \
+    "out of memory (dmesg); go on from the last checkpoint with --resume=latest" >&2
+  exit 75
+fi
+exit "$code"

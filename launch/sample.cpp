@@ -97,6 +97,7 @@ void sample(const SampleOptions& options, Group& processes) {
     require(processes.size() == 1, "sample runs on one rank, but ", processes.size(),
             " were started; start it without a launcher");
     require(!options.prompt.empty(), "--prompt is empty: give at least one character to go on from");
+    cpu::choose_isa(options.isa);
   });
   share_of_node(processes, options.threads);
   const std::string checkpoint = checkpoint_of(options.checkpoint);

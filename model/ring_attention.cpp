@@ -18,6 +18,13 @@ ProgressHook progress_of(Transport* transport) {
   return [transport] { transport->progress(); };
 }
 
+// Counted by what is really there: `block` holds keys and values, and `gradient` theirs where the pass is backward.
+void count_visit(Transport* transport, const PassVisit& visit, int rank, const TensorView& block,
+                 const TensorView* gradient) {
+  if (!transport || !visit.has_work || visit.block == rank) return;
+  transport->count_visit(block.bytes() + (gradient ? gradient->bytes() : 0), gradient != nullptr);
+}
+
 void pack_own_block(ConstTensorView k, ConstTensorView v, const Schedule& schedule, const PassPlan& plan,
                     Transport* transport) {
   if (!transport) return;
@@ -49,6 +56,7 @@ void ring_attention_forward(TensorView out, TensorView lse, ConstTensorView q, C
     const TensorView kv = block_view(transport ? transport->block(t) : nullptr, dims);
     if (visit.has_work || visit.block == schedule.rank)  // the own visit also writes the rows that see nothing
       attention_forward(out, lse, state, q, kv, dims, tiles, options, scratch, progress);
+    count_visit(transport, visit, schedule.rank, kv, nullptr);
     if (transport) transport->release(t);
   }
   if (transport) transport->end();
@@ -76,6 +84,7 @@ void ring_attention_backward(TensorView dq, TensorView dk, TensorView dv, ConstT
       attention_backward(dq, dkv, q, kv, dout, lse, delta, dims, tiles, options, scratch, progress);
     else
       fill_zero(dkv);
+    count_visit(transport, visit, schedule.rank, kv, &dkv);
     if (!transport) continue;
     transport->release(t);
     if (const std::byte* earlier = transport->arrived(t)) add(dkv, block_view(earlier, dims), dkv);

@@ -27,7 +27,7 @@ PassPlan forward_plan(const Schedule& schedule, int P) {
   for (int t = 0; t < P; ++t) {
     const int block = (r - t + P) % P, buffer = t == 0 ? 0 : arrival_buffer(t - 1);
     const bool work = !schedule.tiles[static_cast<size_t>(block)].empty();
-    plan.visits.push_back({block, buffer, 0, work, block_bytes(schedule, block)});
+    plan.visits.push_back({block, buffer, 0, work});
     if (t == P - 1) break;
     // While this block is computed on, it goes to the next rank and the following one arrives. Nothing has to arrive
     // before visit 0, so its hops start at once.
@@ -53,7 +53,7 @@ PassPlan backward_plan(const Schedule& schedule, int P) {
     const int gradient = t % kGradientBuffers, arriving = (t + 1) % kGradientBuffers;
     const int64_t bytes = block_bytes(schedule, block);  // fp32 gradients are as large as f32 keys and values
     const bool work = !schedule.tiles[static_cast<size_t>(block)].empty();
-    plan.visits.push_back({block, buffer, gradient, work, 2 * bytes});
+    plan.visits.push_back({block, buffer, gradient, work});
     if (t + 2 < P) {  // the block goes on to the previous rank, the following one arrives
       const int following = (block + 1) % P;
       add_hop(plan, Payload::kKeyValue, true, previous, block, buffer, bytes, t);

@@ -23,6 +23,7 @@ class SequenceLayout {
   const std::vector<int64_t>& positions() const { return positions_; }
   const Schedule& schedule() const { return schedule_; }
   const TransportSizes& transport_sizes() const { return transport_sizes_; }
+  int64_t table_bytes() const { return cosine().bytes() + sine().bytes(); }
   ConstTensorView cosine() const { return table(cosine_); }
   ConstTensorView sine() const { return table(sine_); }
 

@@ -32,6 +32,11 @@ bool is_step_name(const std::string& name) {
          std::all_of(name.begin() + kPrefix.size(), name.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
+bool is_later(const std::string& a, const std::string& b) {
+  const std::string x = significant_digits(a), y = significant_digits(b);
+  return x.size() != y.size() ? x.size() > y.size() : x > y;
+}
+
 bool is_temporary_name(const std::string& name) {
   const size_t mark = name.find(kTemporaryMark);
   return mark != std::string::npos && is_step_name(name.substr(0, mark));
@@ -51,10 +56,7 @@ std::vector<std::string> list_checkpoints(const std::string& run_directory) {
       names.push_back(name);
   }
   require(ExitCode::kCheckpoint, !error, "cannot list '", directory, "': ", error.message(), "; check its permissions");
-  std::sort(names.begin(), names.end(), [](const std::string& a, const std::string& b) {
-    const std::string x = significant_digits(a), y = significant_digits(b);
-    return x.size() != y.size() ? x.size() > y.size() : x > y;
-  });
+  std::sort(names.begin(), names.end(), is_later);
   for (std::string& name : names) name = directory + "/" + name;
   return names;
 }

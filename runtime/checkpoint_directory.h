@@ -12,6 +12,8 @@ std::string checkpoints_directory(const std::string& run_directory);
 /// "step-00000100"
 std::string step_name(int64_t step);
 bool is_step_name(const std::string& name);
+/// Whether step name a is of a later step than b.
+bool is_later(const std::string& a, const std::string& b);
 
 /// "step-00000100.tmp-..."
 bool is_temporary_name(const std::string& name);

@@ -220,8 +220,7 @@ void validate_parallel(const ParallelConfig& parallel) {
   require(threads == ranks, "parallel.in_process_ranks = ", threads,
           " differs from parallel.dp * parallel.cp = ", parallel.dp, " * ", parallel.cp, " = ", ranks, "; set it to ",
           ranks, ", or to 0 for ranks as processes");
-  require(parallel.transport == "auto" || parallel.transport == "in-process",
-          "parallel.transport = ", quoted_text(parallel.transport),
+  require(parallel.transport != "mpi", "parallel.transport = ", quoted_text(parallel.transport),
           " joins processes, but parallel.in_process_ranks = ", threads,
           " makes all ranks threads of one; set parallel.transport to \"auto\" or parallel.in_process_ranks to 0");
 }

@@ -180,6 +180,13 @@ std::optional<double> Hdf5Reader::number_attribute(const std::string& name) cons
   return value;
 }
 
+std::string hdf5_library_version() {
+  const Hdf5Lock lock;
+  unsigned major = 0, minor = 0, release = 0;
+  H5get_libversion(&major, &minor, &release);
+  return concat(major, ".", minor, ".", release);
+}
+
 // ---- writing
 
 namespace {

@@ -16,6 +16,9 @@
 
 namespace annulus {
 
+/// "1.10.8"
+std::string hdf5_library_version();
+
 /// A user's file, read-only. Every function throws UserError (65) naming the file, the dataset and what to mend.
 class Hdf5Reader {
  public:

@@ -4,6 +4,7 @@
 
 #include "comm/agree.h"
 #include "runtime/checkpoint.h"
+#include "runtime/checkpoint_directory.h"
 #include "runtime/config_file.h"
 #include "runtime/core/log.h"
 
@@ -62,15 +63,10 @@ void set_aside(const std::string& checkpoint) {
   }
 }
 
-// Of the run's own checkpoints those behind `resumed` (all of them come before it in the list, which is newest first).
-void set_newer_aside(const std::string& run_directory, const std::string& resumed) {
-  const fs::path step = fs::path(resumed).lexically_normal();
-  const std::string name = (step.has_filename() ? step : step.parent_path()).filename().string();
-  for (const std::string& checkpoint : list_checkpoints(run_directory)) {
-    const std::string other = fs::path(checkpoint).filename().string();
-    const bool newer = other.size() != name.size() ? other.size() > name.size() : other > name;
-    if (newer) set_aside(checkpoint);
-  }
+// Of the run's own checkpoints.
+void set_aside_behind(int64_t step, const std::string& run_directory) {
+  for (const std::string& checkpoint : list_checkpoints(run_directory))
+    if (is_later(fs::path(checkpoint).filename().string(), step_name(step))) set_aside(checkpoint);
 }
 
 }  // namespace
@@ -87,7 +83,7 @@ std::string resume(const std::string& from, const std::string& run_directory, co
       continue;
     }
     agree(world, [&] {
-      if (world.rank() == 0) set_newer_aside(run_directory, checkpoint);
+      if (world.rank() == 0) set_aside_behind(trainer.state().step, run_directory);
     });
     return checkpoint;
   }

@@ -6,8 +6,8 @@
 
 namespace annulus {
 
-/// Of update `step` (0-based): rises linearly over warmup_steps, then falls from learning_rate to min_learning_rate
-/// along a half cosine that ends with the last step (arXiv:1608.03983).
+/// Of update `step` (0-based): rises linearly to learning_rate, which the last of warmup_steps has (without them the
+/// first step), then falls along a half cosine to min_learning_rate, which the last step has (arXiv:1608.03983).
 double learning_rate_at(int64_t step, const TrainConfig& config);
 
 }  // namespace annulus

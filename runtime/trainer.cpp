@@ -99,12 +99,15 @@ void Trainer::measure_memory() {
     reduction_.take({reduce_scratch_floats(ranks_.world.size())});
   }
   transport_ = choose_transport(config_.parallel.transport, sizes, ranks_.ring);
+  int64_t tables = 0;
+  for (const auto& [key, sequence_layout] : layouts_) tables += sequence_layout.table_bytes();
   const FlatRange& mine = ranges_[static_cast<size_t>(ranks_.world.rank())];
   const int64_t flat_bytes = parameters_.num_floats() * static_cast<int64_t>(sizeof(float));
   memory_ = {{"parameters", flat_bytes},
              {"gradients", flat_bytes},
              {"optimizer moments", 2 * (mine.end - mine.begin) * static_cast<int64_t>(sizeof(float))},
-             {"ring buffers", transport_->bytes()}};
+             {"ring buffers", transport_->bytes()},
+             {"rotary angles", tables}};
   for (const Arena* arena : {&activations_, &scratch_, &reduction_, &batch_memory_})
     memory_.push_back({arena->category(), arena->high_water()});
 }

@@ -201,13 +201,14 @@ class Ranks(annulus.TestCase):
         mentions = ["4 processes", "srun --mpi=pmix", "launch/run.sh"]
         self.check({
             "Slurm": ([], 1, slurm, None, mentions),
+            "a step's size only": ([], 1, {"SLURM_STEP_NUM_TASKS": "4"}, None, mentions),
             "PMI": ([], 1, {"PMI_SIZE": "4", "PMI_RANK": "0"}, None, mentions),
         })
 
     def test_inside_an_allocation(self):
-        """Variables of a Slurm job, but no step: this is one rank, and all is well."""
+        """Variables of a Slurm job of 4 tasks, but of none of its steps: this is one rank, and all is well."""
         run = annulus.TinyRun(self.directory / "job", {"train.steps": 2})
-        job = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "4"}
+        job = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4", "SLURM_NPROCS": "4"}
         self.assertDone(annulus.run(run.arguments(), env=job, cwd=run.directory))
 
 
@@ -328,7 +329,7 @@ class Pages(annulus.TestCase):
         result = annulus.run(["--version"])
         self.assertDone(result)
         self.assertRegex(result.out, r"^annulus \d+\.\d+\.\d+ \(\w+")  # the commit in brackets
-        for word in ("instruction sets", "plain", "oneDNN", "Open MPI"):
+        for word in ("instruction sets", "plain", "oneDNN", "Open MPI", "HDF5"):
             self.assertIn(word, result.out)
 
 

@@ -1,0 +1,132 @@
+// One update of the weights: the learning rate of the step, the clipped gradient of all ranks, and AdamW on owned rows.
+#include "runtime/optimizer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "runtime/schedule.h"
+#include "tests/oracle/layers.h"
+#include "tests/support/close.h"
+#include "tests/support/random.h"
+#include "tests/support/ranks.h"
+
+namespace annulus::test {
+namespace {
+
+TrainConfig rates(int64_t steps, int64_t warmup) {
+  TrainConfig config;
+  config.steps = steps;
+  config.warmup_steps = warmup;
+  config.learning_rate = 1.0;
+  config.min_learning_rate = 0.1;
+  return config;
+}
+
+TEST(LearningRate, RisesOverTheWarmUpAndEndsAtTheLowest) {
+  const TrainConfig config = rates(14, 4);
+  for (int64_t step = 0; step < 4; ++step)
+    EXPECT_DOUBLE_EQ(learning_rate_at(step, config), static_cast<double>(step + 1) / 4);
+  EXPECT_DOUBLE_EQ(learning_rate_at(8, config), 0.55);  // half way between step 3, the highest, and step 13
+  EXPECT_DOUBLE_EQ(learning_rate_at(13, config), 0.1);
+  for (int64_t step = 4; step < 14; ++step)
+    EXPECT_LT(learning_rate_at(step, config), learning_rate_at(step - 1, config)) << step;
+}
+
+TEST(LearningRate, NeedsNoWarmUpAndNoFall) {
+  EXPECT_DOUBLE_EQ(learning_rate_at(0, rates(3, 0)), 1.0);
+  EXPECT_DOUBLE_EQ(learning_rate_at(1, rates(3, 0)), 0.55);
+  EXPECT_DOUBLE_EQ(learning_rate_at(2, rates(3, 0)), 0.1);
+  EXPECT_DOUBLE_EQ(learning_rate_at(0, rates(1, 0)), 1.0);   // one step: the highest
+  EXPECT_DOUBLE_EQ(learning_rate_at(2, rates(3, 3)), 1.0);   // all of it warm-up
+  EXPECT_DOUBLE_EQ(learning_rate_at(2, rates(3, 30)), 0.1);  // 3 of 30 steps up
+}
+
+TEST(ClipFactor, BringsTheNormDownAndNeverUp) {
+  EXPECT_EQ(clip_factor(4.0, 1.0), 0.25);
+  EXPECT_EQ(clip_factor(1.0, 1.0), 1.0);
+  EXPECT_EQ(clip_factor(0.5, 1.0), 1.0);
+  EXPECT_EQ(clip_factor(0.0, 1.0), 1.0);
+  EXPECT_EQ(clip_factor(1e9, 0.0), 1.0);  // 0: no clipping
+}
+
+// A matrix and a vector whose sizes no number of ranks divides.
+void fill(ParameterStore& store) {
+  store.add_stacked({{"matrix", {7, 5}}});
+  store.add_stacked({{"vector", {11}}});
+  store.allocate();
+}
+
+std::vector<double> values_of(const TensorView& view) {
+  const float* x = view.data<float>();
+  return {x, x + view.numel()};
+}
+
+void set(const TensorView& view, const std::vector<double>& values) {
+  std::copy(values.begin(), values.end(), view.data<float>());
+}
+
+// Each rank updates what it owns and everything else stays: together that is AdamW of the whole, where only the matrix
+// decays and gradients are multiplied by the factor first. A power of two as factor scales without rounding.
+TEST(Optimizer, UpdatesOwnedRowsLikeAdamwOfTheWhole) {
+  TrainConfig config;
+  config.beta1 = 0.5;
+  config.beta2 = 0.25;
+  config.epsilon = 0.0078125;
+  config.weight_decay = 0.5;
+  const double rate = 0.125, factor = 0.25;
+  const auto w0 = random_normal(35, 1), g0 = random_normal(35, 2), w1 = random_normal(11, 3), g1 = random_normal(11, 4);
+  auto expected = [&](const std::vector<double>& w, std::vector<double> g, double decay, auto number) {
+    for (double& x : g) x *= factor;
+    using T = decltype(number);
+    oracle::AdamwResult<T> r{
+        .w = oracle::converted<T>(w), .m = std::vector<T>(w.size()), .v = std::vector<T>(w.size())};
+    auto doubles = [](const std::vector<T>& x) { return std::vector<double>(x.begin(), x.end()); };
+    for (const int64_t step : {1, 2})
+      r = oracle::adamw<T>(doubles(r.w), doubles(r.m), doubles(r.v), g, {rate, 0.5, 0.25, 0.0078125, decay, step});
+    return r.w;
+  };
+  for (const int ranks : {1, 2, 3, 5}) {
+    std::vector<double> matrix(35), vector(11);
+    run_ranks(ranks, [&](Group& world) {
+      ParameterStore store;
+      fill(store);
+      set(store.weight(0), w0);
+      set(store.weight(1), w1);
+      set(store.gradient(0), g0);
+      set(store.gradient(1), g1);
+      const FlatRange mine = store.owned_ranges(ranks)[static_cast<size_t>(world.rank())];
+      Optimizer optimizer(store, mine, config);
+      double squares = 0.0;
+      for (const double g : g0) squares += g * g;
+      for (const double g : g1) squares += g * g;
+      // 46 squares in sums of at most 16 f32 additions each.
+      EXPECT_NEAR(global_norm(store, optimizer.owned(), world), std::sqrt(squares), 16 * 0x1p-24 * std::sqrt(squares));
+      for (const int64_t step : {1, 2}) optimizer.step(rate, factor, step);
+      const std::vector<double> got0 = values_of(store.weight(0)), got1 = values_of(store.weight(1));
+      std::vector<bool> owned0(35), owned1(11);
+      for (const ParameterRows& rows : optimizer.owned())
+        for (int64_t i = rows.begin; i < rows.end; ++i)
+          (rows.parameter == 0
+               ? owned0
+               : owned1)[static_cast<size_t>(i - store.parameters()[static_cast<size_t>(rows.parameter)].offset)] =
+              true;
+      for (size_t i = 0; i < 35; ++i)
+        if (owned0[i])
+          matrix[i] = got0[i];
+        else
+          EXPECT_EQ(got0[i], w0[i]) << "rank " << world.rank() << " changed what it does not own";
+      for (size_t i = 0; i < 11; ++i)
+        if (owned1[i])
+          vector[i] = got1[i];
+        else
+          EXPECT_EQ(got1[i], w1[i]) << "rank " << world.rank() << " changed what it does not own";
+    });
+    const auto exact0 = expected(w0, g0, 0.5, 0.0), exact1 = expected(w1, g1, 0.0, 0.0);
+    expect_close(matrix, exact0, twice_error_of(expected(w0, g0, 0.5, 0.0f), exact0), "matrix");
+    expect_close(vector, exact1, twice_error_of(expected(w1, g1, 0.0, 0.0f), exact1), "vector");
+  }
+}
+
+}  // namespace
+}  // namespace annulus::test
