@@ -1,6 +1,7 @@
 #pragma once
 // Errors that all ranks learn of, so that all stop together with one message and one exit code.
 #include <optional>
+#include <string>
 #include <type_traits>
 
 #include "comm/group.h"
@@ -23,8 +24,14 @@ void require_alike(ExitCode code, bool ok, const Parts&... parts) {
 /// Collective: throws AgreedError on every rank if any rank brings an error; the message is the lowest failing rank's.
 void agree_on(const std::optional<UserError>& mine, Group& group);
 
+/// Collective: throws AgreedError unless every rank brings the same text. The message names the first rank that does
+/// not and the first line in which it differs, and ends with `advice`.
+void require_same(ExitCode code, const std::string& mine, const std::string& what, const std::string& advice,
+                  Group& group);
+
 /// Collective: runs `work` on every rank and returns its result. If it throws UserError anywhere, every rank throws
-/// AgreedError with the code and message of the lowest rank that failed. `work` must not communicate.
+/// AgreedError with the code and message of the lowest rank that failed. `work` must not communicate, unless within a
+/// part of the group in which a failure is everybody's.
 template <class Work>
 auto agree(Group& group, Work&& work) {
   using Result = decltype(work());

@@ -58,7 +58,13 @@ class BoardTransport : public Transport {
     const int slot = slot_of_pass();
     Signal& done = signals(ring_.rank()).done[static_cast<size_t>(slot)].signal;
     const uint32_t expected = readers_[static_cast<size_t>(slot)];
-    wait([&] { return done.load() == expected; }, "the last reads of this rank's own keys and values", next(), done);
+    int slowest_rank = ring_.rank();
+    auto all_read = [&] {
+      if (done.load() == expected) return true;
+      slowest_rank = slowest();
+      return false;
+    };
+    wait(all_read, "the last reads of this rank's own keys and values", slowest_rank, done);
     readers_[static_cast<size_t>(slot)] += static_cast<uint32_t>(plan.readers_of_own);
     return block_of(ring_.rank());
   }
@@ -82,7 +88,8 @@ class BoardTransport : public Transport {
     // The slot of the next sum is free once the sum three before it has been read.
     Signal& taken = signals(ring_.rank()).taken.signal;
     const auto earlier = static_cast<uint32_t>(sums_handed_ + 1 - kGradientBuffers);
-    wait([&] { return reached(taken.load(), earlier); }, "the reading of an earlier gradient sum", next(), taken);
+    wait([&] { return reached(taken.load(), earlier); }, "the reading of an earlier gradient sum", reader_of_sums(),
+         taken);
     return gradient_of(ring_.rank(), sums_handed_);
   }
 
@@ -110,8 +117,14 @@ class BoardTransport : public Transport {
 
  private:
   template <class Done>
-  void wait(Done&& done, const char* what, int peer, Signal& signal) {
-    counters_.wait_seconds += wait_for(done, what, ring_.world_rank(peer), ring_.limits(), &signal);
+  void wait(Done&& done, const char* what, const int& peer, Signal& signal) {
+    int missing = ring_.world_rank(peer);
+    auto all_done = [&] {
+      const bool ok = done();
+      missing = ring_.world_rank(peer);
+      return ok;
+    };
+    counters_.wait_seconds += wait_for(all_done, what, missing, ring_.limits(), &signal);
   }
 
   // The gradient that is sent under `visit`, or received for it.
@@ -123,8 +136,23 @@ class BoardTransport : public Transport {
   }
 
   int slot_of_pass() const { return static_cast<int>(pass_ % kBlockSlots); }
-  // Whom the own block and sums go to, for messages only.
-  int next() const { return (ring_.rank() + 1) % ring_.size(); }
+
+  // For messages: the rank that has begun the fewest passes, and the one that this rank's sums go to.
+  int slowest() {
+    auto passes = [&](int rank) {
+      const auto& published = signals(rank).published;
+      return std::max(published[0].signal.load(), published[1].signal.load());
+    };
+    int found = 0;
+    for (int rank = 1; rank < ring_.size(); ++rank)
+      if (passes(rank) < passes(found)) found = rank;
+    return found;
+  }
+  int reader_of_sums() const {
+    for (const Hop& hop : plan_->hops)
+      if (hop.payload == Payload::kGradient && hop.send) return hop.peer;
+    return ring_.rank();
+  }
 
   RankSignals& signals(int rank) { return reinterpret_cast<RankSignals*>(memory_->data())[rank]; }
   std::byte* block_of(int rank) {

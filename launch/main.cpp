@@ -152,7 +152,10 @@ std::string version_page() {
 void say_for_all(const AgreedError& error, Group& group) {
   if (group.rank() == 0) std::cerr << "annulus: " << error.what() << std::endl;
   if (group.size() == 1) return;
-  group.barrier("the message of rank 0");
+  try {
+    group.barrier("the message of rank 0");
+  } catch (const UserError&) {  // a rank that is gone need not hear it
+  }
   std::this_thread::sleep_for(std::chrono::milliseconds(200));  // the launcher passes the message on
 }
 

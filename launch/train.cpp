@@ -39,8 +39,12 @@ void say_what_runs(const Config& config, const Trainer& trainer, const Ranks& ra
   log::inform(fmt::format("memory per rank: {} ({})", human_bytes(total), parts));
 }
 
-void save(Trainer& trainer, const std::string& run_directory) {
+void save(Trainer& trainer, const std::string& run_directory, bool last) {
   const SavedCheckpoint saved = trainer.save(run_directory);
+  // A run goes on without a checkpoint in between; one that ends without its last is not done.
+  require_alike(
+      ExitCode::kStorage, saved.ok || !last, "the last checkpoint was not written: ", saved.problem,
+      "; older checkpoints are untouched: mend that, and train the steps behind them again with --resume=latest");
   if (saved.ok)
     log::inform(fmt::format("checkpoint {} ({})", saved.path, human_bytes(saved.bytes)));
   else
@@ -56,7 +60,7 @@ void run_steps(const Config& config, Trainer& trainer, Metrics& metrics, const s
     metrics.record(stats, last || is_due(stats.step, config.train.log_every));
     if (is_due(stats.step, config.train.validate_every) || (last && config.train.validate_every > 0))
       metrics.record(trainer.validate());
-    if (last || is_due(stats.step, config.checkpoint.every)) save(trainer, run_directory);
+    if (last || is_due(stats.step, config.checkpoint.every)) save(trainer, run_directory, last);
   }
 }
 
@@ -74,7 +78,15 @@ void train_on(const Config& config, const TrainOptions& options, Group& world) {
   world.set_timeout(parallel.timeout_seconds);
   const NodeShare share = share_of_node(world, static_cast<int>(parallel.threads));
   const std::unique_ptr<Group> ring = world.split(dims.replica_of(world.rank()));
-  const std::unique_ptr<Dataset> data = agree(world, [&] { return std::make_unique<Dataset>(config.data); });
+  const std::unique_ptr<Dataset> data = agree(world, [&] {
+    auto read = std::make_unique<Dataset>(config.data);
+    require(ExitCode::kData, config.train.validate_every == 0 || read->validation().size() > 1,
+            "data.path: ", config.data.validation_fraction, " (data.validation_fraction) of '", config.data.path,
+            "' leaves nothing to predict for validation; raise it, or set train.validate_every to 0");
+    return read;
+  });
+  require_same(ExitCode::kData, data->digest(), "the text '" + config.data.path + "'",
+               "every rank must see the same file", world);
 
   const bool resuming = !options.resume.empty();
   RunDirectory directory(config.run, resuming ? RunDirectory::Mode::kResume : RunDirectory::Mode::kNew, world);
@@ -100,6 +112,8 @@ void train_on(const Config& config, const TrainOptions& options, Group& world) {
 
 void train(const TrainOptions& options, Group& processes) {
   const Config config = agree(processes, [&] { return read_config(options.config, options.overrides); });
+  require_same(ExitCode::kUsage, "annulus " + version_text() + "\n" + config_text(config), "the config",
+               "all ranks must be started with the same annulus, config and options", processes);
   if (options.print_config) {
     if (processes.rank() == 0) std::cout << config_text(config);
     return;

@@ -29,7 +29,9 @@ LossResult LmHead::run(ConstTensorView x, const Batch& batch, LossGradient gradi
   result.per_token_BT = workspace.activations.take(batch.labels_BT.shape());
   if (backward) result.dx_NC = workspace.activations.take(x.shape());
   const TensorView losses = result.per_token_BT.reshaped({N}), labels = batch.labels_BT.reshaped({N});
-  for (int64_t first = 0; first < N; first += tokens_per_tile_) {
+  // Without memory there is only its amount to be seen, which the first tile and the last show.
+  const int64_t last = (N - 1) / tokens_per_tile_ * tokens_per_tile_;
+  for (int64_t first = 0; first < N; first = x.shape_only() && first < last ? last : first + tokens_per_tile_) {
     const int64_t count = std::min(tokens_per_tile_, N - first);
     const Arena::Scope scope(workspace.scratch);
     const ConstTensorView x_tile = x.narrow(0, first, count);

@@ -159,6 +159,14 @@ Manifest read_manifest(const std::string& checkpoint) {
   }
 }
 
+bool same_checkpoint(const std::string& a, const std::string& b) {
+  try {
+    return manifest_text(read_manifest(a)) == manifest_text(read_manifest(b));
+  } catch (const UserError&) {
+    return false;
+  }
+}
+
 std::vector<std::byte> read_listed_file(const std::string& checkpoint, const ManifestFile& file) {
   const std::string path = checkpoint + "/" + file.name;
   std::vector<std::byte> bytes = read_whole_file(path, file.bytes, ExitCode::kCheckpoint);

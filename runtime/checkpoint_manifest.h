@@ -43,6 +43,9 @@ Manifest parse_manifest(const std::string& text);
 /// Reads and checks checkpoint/MANIFEST. Throws UserError (66) naming it.
 Manifest read_manifest(const std::string& checkpoint);
 
+/// Whether two checkpoints hold the same, by their MANIFESTs; false where one cannot be read.
+bool same_checkpoint(const std::string& a, const std::string& b);
+
 /// The bytes of a file of a checkpoint, whose size and digest are those of its MANIFEST. Throws UserError (66).
 std::vector<std::byte> read_listed_file(const std::string& checkpoint, const ManifestFile& file);
 

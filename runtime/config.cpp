@@ -13,6 +13,7 @@ namespace {
 
 constexpr double kMostSteps = 1e9;
 constexpr double kMostRanks = 65536;
+constexpr int64_t kMostTokensAtOnce = int64_t{1} << 36;  // of a micro-batch: no tensor of it has 2^63 bytes
 constexpr int64_t kMostTokens = int64_t{1} << 62;        // of a whole run: token counts stay in 64 bits
 constexpr double kTwoTo62 = 4611686018427387904.0;       // a bound is a double; 2^63 - 1 is not one
 constexpr double kTwoTo31 = 2147483648.0;                // the pairs of a sequence, about its square, stay in 64 bits
@@ -92,7 +93,7 @@ Fields parallel_fields(ParallelConfig& parallel) {
        &parallel.in_process_ranks, 0, 1024},
       // There is no "for ever": a wait without a deadline is a hang that nobody can explain.
       {"parallel", "timeout_seconds", "Seconds a rank waits for another before it gives the run up.",
-       &parallel.timeout_seconds, 0.1, 1e6},
+       &parallel.timeout_seconds, 1.0, 1e6},
   };
 }
 
@@ -209,6 +210,10 @@ void validate_data(const DataConfig& data, const ModelConfig& model, const Train
   const double tokens = double(train.steps) * double(data.global_batch) * double(data.sequence_length);
   require(tokens < double(kMostTokens), "train.steps * data.global_batch * data.sequence_length = ", tokens,
           " tokens is more than the ", double(kMostTokens), " that can be counted; lower one of them");
+  require(train.micro_batch <= kMostTokensAtOnce / data.sequence_length,
+          "train.micro_batch * data.sequence_length = ", double(train.micro_batch) * double(data.sequence_length),
+          " tokens at a time is more than the ", double(kMostTokensAtOnce),
+          " that can be addressed; lower train.micro_batch");
   require(train.validate_every == 0 || data.validation_fraction > 0.0, "train.validate_every = ", train.validate_every,
           " asks for validation, but data.validation_fraction = 0 keeps no data for it; set ",
           "data.validation_fraction above 0, for example 0.05, or train.validate_every to 0");

@@ -1,6 +1,8 @@
 #include "runtime/metrics.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cmath>
@@ -43,21 +45,26 @@ Metrics::Metrics(const std::string& run_directory, int64_t resumed_step, int64_t
   if (!writes) return;
   const std::string path = run_directory + "/metrics.jsonl";
   write_file(path, lines_up_to(path, resumed_step));
-  file_ = std::fopen(path.c_str(), "ae");
-  require(ExitCode::kStorage, file_ != nullptr, "cannot append to '", path, "': ", std::strerror(errno));
+  file_ = open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+  require(ExitCode::kStorage, file_ >= 0, "cannot append to '", path, "': ", std::strerror(errno));
 }
 
 Metrics::~Metrics() {
-  if (file_) std::fclose(file_);
+  if (file_ >= 0) close(file_);
 }
 
+// A whole line or nothing: a disk that was full for a while leaves no half of one.
 void Metrics::append(const std::string& line) {
-  const bool ok = std::fwrite(line.data(), 1, line.size(), file_) == line.size() && std::fflush(file_) == 0;
-  if (!ok) log::warn(fmt::format("metrics.jsonl: a line was not written: {}", std::strerror(errno)));
+  const off_t end = lseek(file_, 0, SEEK_END);
+  const ssize_t written = write(file_, line.data(), line.size());
+  if (written == static_cast<ssize_t>(line.size())) return;
+  const int error = written < 0 ? errno : ENOSPC;
+  const bool mended = written <= 0 || ftruncate(file_, end) == 0;
+  log::warn(fmt::format("metrics.jsonl: a line was not written{}: {}", mended ? "" : " whole", std::strerror(error)));
 }
 
 void Metrics::record(const StepStats& s, bool print) {
-  if (!file_) return;
+  if (file_ < 0) return;
   append(
       fmt::format("{{\"step\": {}, \"tokens\": {}, \"loss\": {}, \"grad_norm\": {}, \"learning_rate\": {}, "
                   "\"seconds\": {:.6g}, \"tokens_per_second\": {:.6g}, \"mfu\": {:.4g}, \"wait_fraction\": {:.4g}, "
@@ -74,7 +81,7 @@ void Metrics::record(const StepStats& s, bool print) {
 }
 
 void Metrics::record(const ValidationStats& v) {
-  if (!file_) return;
+  if (file_ < 0) return;
   std::string by_position;
   for (const double loss : v.loss_by_position) by_position += (by_position.empty() ? "" : ", ") + number(loss);
   append(fmt::format("{{\"step\": {}, \"val_loss\": {}, \"val_loss_by_position\": [{}]}}\n", v.step, number(v.loss),

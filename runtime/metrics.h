@@ -1,7 +1,6 @@
 #pragma once
 // What a run tells: a line per step for people, and metrics.jsonl (a JSON object a line) for programs.
 #include <cstdint>
-#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -42,7 +41,7 @@ class Metrics {
  private:
   void append(const std::string& line);
 
-  std::FILE* file_ = nullptr;
+  int file_ = -1;
   int64_t total_steps_;
   double seconds_ = 0.0;  // of the steps since start, for the estimate
   int64_t steps_ = 0;

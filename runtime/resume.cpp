@@ -5,6 +5,7 @@
 #include "comm/agree.h"
 #include "runtime/checkpoint.h"
 #include "runtime/checkpoint_directory.h"
+#include "runtime/checkpoint_manifest.h"
 #include "runtime/config_file.h"
 #include "runtime/core/log.h"
 
@@ -57,16 +58,20 @@ void set_aside(const std::string& checkpoint) {
     std::error_code error;
     fs::rename(checkpoint, aside, error);
     require(ExitCode::kStorage, !error, "cannot set aside '", checkpoint, "': ", error.message(),
-            "; it is behind the step that the run resumes from: move it away");
-    log::warn(concat("'", checkpoint, "' is behind the step that the run resumes from; it is now '", aside, "'"));
+            "; the run does not go on from it: move it away");
+    log::warn(concat("the run does not go on from '", checkpoint, "'; it is now '", aside, "'"));
     return;
   }
 }
 
-// Of the run's own checkpoints.
-void set_aside_behind(int64_t step, const std::string& run_directory) {
-  for (const std::string& checkpoint : list_checkpoints(run_directory))
-    if (is_later(fs::path(checkpoint).filename().string(), step_name(step))) set_aside(checkpoint);
+// Of the run's own checkpoints those that are not of the course that goes on from `resumed`: the later ones, and
+// another one of the same step.
+void set_others_aside(const std::string& resumed, int64_t step, const std::string& run_directory) {
+  for (const std::string& checkpoint : list_checkpoints(run_directory)) {
+    const std::string name = fs::path(checkpoint).filename().string();
+    const bool later = is_later(name, step_name(step)), earlier = is_later(step_name(step), name);
+    if (later || (!earlier && !same_checkpoint(checkpoint, resumed))) set_aside(checkpoint);
+  }
 }
 
 }  // namespace
@@ -83,7 +88,7 @@ std::string resume(const std::string& from, const std::string& run_directory, co
       continue;
     }
     agree(world, [&] {
-      if (world.rank() == 0) set_aside_behind(trainer.state().step, run_directory);
+      if (world.rank() == 0) set_others_aside(checkpoint, trainer.state().step, run_directory);
     });
     return checkpoint;
   }

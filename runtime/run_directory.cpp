@@ -19,6 +19,7 @@
 namespace annulus {
 namespace {
 
+constexpr const char *kLockName = "/LOCK", *kNonceName = "/.seen-by-every-rank";
 constexpr auto kVisibleWithin = std::chrono::seconds(5);  // network file systems cache directory listings for a while
 
 std::string read_file(const std::string& path) {
@@ -51,15 +52,17 @@ void write_file(const std::string& path, const std::string& text) {
   ok = ok && fsync(file) == 0;
   if (file >= 0) ok = close(file) == 0 && ok;
   ok = ok && rename(temporary.c_str(), path.c_str()) == 0;
-  require(ExitCode::kStorage, ok, "cannot write '", path, "': ", std::strerror(errno));
+  const int error = errno;
+  if (!ok) unlink(temporary.c_str());
+  require(ExitCode::kStorage, ok, "cannot write '", path, "': ", std::strerror(error));
 }
 
 RunDirectory::RunDirectory(const RunConfig& config, Mode mode, Group& world)
-    : path_(config.directory + "/" + config.name) {
+    : hold_(config.directory + "/" + config.name) {
   agree(world, [&] {
     if (world.rank() == 0) open_on_rank_0(mode);
   });
-  const std::string nonce_path = path_ + "/.seen-by-every-rank";
+  const std::string nonce_path = hold_.path + kNonceName;
   const auto now = std::chrono::system_clock::now().time_since_epoch().count();
   const std::string nonce = world.broadcast(concat(getpid(), "-", now), 0, "the run directory's nonce");
   agree(world, [&] {
@@ -67,7 +70,7 @@ RunDirectory::RunDirectory(const RunConfig& config, Mode mode, Group& world)
   });
   agree(world, [&] {
     require(ExitCode::kStorage, appears(nonce_path, nonce), "rank ", world.rank(),
-            " does not see the files of rank 0 in '", path_,
+            " does not see the files of rank 0 in '", hold_.path,
             "': every rank must see the same run.directory; put it on a file system that all nodes share");
   });
   if (world.rank() == 0) unlink(nonce_path.c_str());
@@ -75,36 +78,37 @@ RunDirectory::RunDirectory(const RunConfig& config, Mode mode, Group& world)
 
 void RunDirectory::open_on_rank_0(Mode mode) {
   std::error_code error;
-  std::filesystem::create_directories(std::filesystem::path(path_).parent_path(), error);
-  const bool made = mkdir(path_.c_str(), 0755) == 0;
-  require(ExitCode::kStorage, made || errno == EEXIST, "cannot make the run directory '", path_,
+  std::filesystem::create_directories(std::filesystem::path(hold_.path).parent_path(), error);
+  const bool made = mkdir(hold_.path.c_str(), 0755) == 0;
+  require(ExitCode::kStorage, made || errno == EEXIST, "cannot make the run directory '", hold_.path,
           "': ", std::strerror(errno));
-  require(ExitCode::kUsage, made || mode == Mode::kResume, "the run directory '", path_, "' exists already; ",
+  require(ExitCode::kUsage, made || mode == Mode::kResume, "the run directory '", hold_.path, "' exists already; ",
           "continue that run with --resume=latest, or choose another name with --run.name=NAME");
-  made_ = made;
-  const std::string lock_path = path_ + "/LOCK";
-  lock_ = open(lock_path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
-  require(ExitCode::kStorage, lock_ >= 0, "cannot make '", lock_path, "': ", std::strerror(errno));
-  if (flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+  hold_.made = made;
+  const std::string lock_path = hold_.path + kLockName;
+  hold_.lock = open(lock_path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
+  require(ExitCode::kStorage, hold_.lock >= 0, "cannot make '", lock_path, "': ", std::strerror(errno));
+  if (flock(hold_.lock, LOCK_EX | LOCK_NB) != 0) {
     std::string holder = read_file(lock_path);
     while (!holder.empty() && holder.back() == '\n') holder.pop_back();
-    fail(ExitCode::kLocked, "the run directory '", path_, "' is in use by another run (", holder,
+    fail(ExitCode::kLocked, "the run directory '", hold_.path, "' is in use by another run (", holder,
          "); wait for it, or choose another name with --run.name=NAME");
   }
   char host[256] = "unknown host";
   gethostname(host, sizeof host - 1);
   const std::string text = concat("host ", host, ", process ", getpid(), "\n");
   const bool written =
-      ftruncate(lock_, 0) == 0 && write(lock_, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+      ftruncate(hold_.lock, 0) == 0 && write(hold_.lock, text.data(), text.size()) == static_cast<ssize_t>(text.size());
   require(ExitCode::kStorage, written, "cannot write '", lock_path, "': ", std::strerror(errno));
 }
 
-RunDirectory::~RunDirectory() {
-  if (made_) {
-    unlink((path_ + "/LOCK").c_str());
-    rmdir(path_.c_str());  // fails, and should, where there is something in it
+RunDirectory::Hold::~Hold() {
+  if (made) {
+    unlink((path + kNonceName).c_str());
+    unlink((path + kLockName).c_str());
+    rmdir(path.c_str());  // fails, and should, where there is something in it
   }
-  if (lock_ >= 0) close(lock_);
+  if (lock >= 0) close(lock);
 }
 
 }  // namespace annulus

@@ -15,21 +15,28 @@ class RunDirectory {
   /// and checks with a nonce file that every rank sees it. Throws UserError on every rank: 64 where it exists already
   /// (both ways out are named), 77 where another run holds the lock, 73 where it cannot be made or is not shared.
   RunDirectory(const RunConfig& config, Mode mode, Group& world);
-  ~RunDirectory();
-  RunDirectory(const RunDirectory&) = delete;
-  RunDirectory& operator=(const RunDirectory&) = delete;
 
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return hold_.path; }
 
   /// The run has begun. Without it, a directory that this object has made is removed again at the end.
-  void keep() { made_ = false; }
+  void keep() { hold_.made = false; }
 
  private:
+  // What the end of this object undoes, also of one that was never finished.
+  struct Hold {
+    explicit Hold(std::string directory) : path(std::move(directory)) {}
+    ~Hold();
+    Hold(const Hold&) = delete;
+    Hold& operator=(const Hold&) = delete;
+
+    std::string path;
+    int lock = -1;      // on rank 0
+    bool made = false;  // on rank 0: by this object, and nothing is in it yet
+  };
+
   void open_on_rank_0(Mode mode);
 
-  std::string path_;
-  int lock_ = -1;      // on rank 0
-  bool made_ = false;  // on rank 0: by this object, and nothing is in it yet
+  Hold hold_;
 };
 
 /// Writes `text` to `path` by way of a temporary file: readers see the old file or the new one, whole. Throws UserError

@@ -52,7 +52,7 @@ Trainer::Trainer(const Config& config, const Dataset& data, const Ranks& ranks)
             .code_version = version_text(),
             .config_text = config_text(config),
             .seed = config.run.seed,
-            .data_digest = ranks.world.rank() == 0 ? data.digest() : ""};
+            .data_digest = data.digest()};
   make_layouts();
   measure_memory();
   agree(ranks_.world, [&] { require_memory_fits(); });
@@ -76,9 +76,16 @@ void Trainer::make_layouts() {
   const int replica = ranks_.dims.replica_of(ranks_.world.rank());
   for_pieces(share_of(config_.data.global_batch, replica, ranks_.dims.dp), config_.train.micro_batch,
              [&](int64_t, int64_t count) { layout(S, count); });
-  for (const ValidationRows& rows :
-       validation_rows(data_.validation(), S, replica, ranks_.dims.dp, config_.train.micro_batch))
+  if (config_.train.validate_every == 0) return;
+  for (const ValidationRows& rows : rows_to_validate())
     layout(rows.length, static_cast<int64_t>(rows.first_tokens.size()));
+}
+
+// No more at a time than training takes, so that validation needs no more memory.
+std::vector<ValidationRows> Trainer::rows_to_validate() const {
+  const int64_t dp = ranks_.dims.dp, largest_share = (config_.data.global_batch + dp - 1) / dp;
+  return validation_rows(data_.validation(), config_.data.sequence_length, ranks_.dims.replica_of(ranks_.world.rank()),
+                         ranks_.dims.dp, std::min(config_.train.micro_batch, largest_share));
 }
 
 // The step itself, on tensors without memory.
@@ -98,7 +105,8 @@ void Trainer::measure_memory() {
     const Arena::Scope scope(reduction_);
     reduction_.take({reduce_scratch_floats(ranks_.world.size())});
   }
-  transport_ = choose_transport(config_.parallel.transport, sizes, ranks_.ring);
+  // What one ring lacks (shared memory, a common node), the others do not know.
+  agree(ranks_.world, [&] { transport_ = choose_transport(config_.parallel.transport, sizes, ranks_.ring); });
   int64_t tables = 0;
   for (const auto& [key, sequence_layout] : layouts_) tables += sequence_layout.table_bytes();
   const FlatRange& mine = ranges_[static_cast<size_t>(ranks_.world.rank())];
@@ -197,9 +205,7 @@ ValidationStats Trainer::validate() {
   std::vector<double> sums(2 * kParts, 0.0);  // nats, then labels
   const int64_t S = config_.data.sequence_length;
   Workspace memory = workspace();
-  const int replica = ranks_.dims.replica_of(ranks_.world.rank());
-  for (const ValidationRows& rows :
-       validation_rows(data_.validation(), S, replica, ranks_.dims.dp, config_.train.micro_batch)) {
+  for (const ValidationRows& rows : rows_to_validate()) {
     const SequenceLayout& sequences = layout(rows.length, static_cast<int64_t>(rows.first_tokens.size()));
     const Arena::Scope scope(batch_memory_);
     const Batch batch = read_batch(sequences, data_, rows.first_tokens, batch_memory_);

@@ -14,6 +14,7 @@
 #include "runtime/dataset.h"
 #include "runtime/metrics.h"
 #include "runtime/optimizer.h"
+#include "runtime/validation_rows.h"
 
 namespace annulus {
 
@@ -57,7 +58,7 @@ class Trainer {
   /// Collective. Continues from a checkpoint whose state is given (the same on every rank). Throws UserError (66).
   void load(const std::string& checkpoint, const RunState& state);
 
-  const RunState& state() const { return state_; }                  // the data digest on rank 0 only
+  const RunState& state() const { return state_; }
   const std::vector<MemoryUse>& memory() const { return memory_; }  // of this rank
   const ParameterStore& parameters() const { return parameters_; }
   const std::vector<ParameterRows>& owned_rows() const { return optimizer_->owned(); }
@@ -66,6 +67,7 @@ class Trainer {
  private:
   const SequenceLayout& layout(int64_t sequence_length, int64_t num_sequences);
   void make_layouts();
+  std::vector<ValidationRows> rows_to_validate() const;
   void measure_memory();
   void require_memory_fits() const;
   void allocate();

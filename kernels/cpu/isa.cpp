@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "kernels/cpu/gemm.h"
 #include "runtime/core/error.h"
@@ -37,7 +38,7 @@ std::vector<const IsaKernels*> supported() {
   return found;
 }
 
-const IsaKernels* chosen = nullptr;
+std::atomic<const IsaKernels*> chosen{nullptr};  // ranks that are threads all choose, and alike
 
 }  // namespace
 
@@ -62,8 +63,9 @@ void choose_isa(std::string_view name) {
 }
 
 const IsaKernels& isa_kernels() {
-  if (!chosen) chosen = supported().front();
-  return *chosen;
+  const IsaKernels* kernels = chosen.load(std::memory_order_relaxed);
+  if (!kernels) chosen = kernels = supported().front();
+  return *kernels;
 }
 
 void set_num_threads(int threads) { omp_set_num_threads(threads); }

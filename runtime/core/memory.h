@@ -8,6 +8,11 @@ namespace annulus {
 /// Bytes this process may still take: the least of what the kernel calls available and what its control groups leave.
 int64_t available_memory();
 
+/// What the memory control groups of this process (version 1 or 2), and all that they lie in, leave; the largest number
+/// where nothing limits it. `groups_of_process` is a file like /proc/self/cgroup, `mount` a directory like
+/// /sys/fs/cgroup.
+int64_t control_group_room(const std::string& groups_of_process, const std::string& mount);
+
 /// Proportional set size of this process in bytes: pages shared with other ranks count in equal parts. 0 if unknown.
 int64_t proportional_set_size();
 

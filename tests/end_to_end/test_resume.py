@@ -241,6 +241,27 @@ class WhatCannotGoOn(annulus.TestCase):
             old = before["checkpoints/step-00000008/part-00000-00.h5"]
             self.assertNotEqual((run.checkpoint(8) / "part-00000-00.h5").read_bytes(), old, result)
 
+    def test_from_a_copy_under_another_name(self):
+        """Steps decide what is behind it, not names: whatever the copy is called, only later checkpoints go aside."""
+        whole = self.finished_run("copies")
+        for name in ("best", "step-00000004-good-loss", "step-00000009"):
+            with self.subTest(name):
+                run = whole.copied_to(self.directory / f"copies {name}")
+                copy = shutil.copytree(run.checkpoint(4), run.directory / name)
+                self.assertDone(run.train(f"--resume={copy}", "--train.learning_rate=0.02"))
+                self.assertEqual(files_of(run.checkpoint(4)), files_of(whole.checkpoint(4)))
+                self.assertEqual(sorted(path.name for path in (run.path / "checkpoints").iterdir()),
+                                 ["step-00000004", "step-00000008", "step-00000008.set-aside-1"])
+                self.assertNotEqual(files_of(run.checkpoint(8)), files_of(whole.checkpoint(8)))
+
+    def test_from_the_same_step_of_another_run(self):
+        """The own checkpoint of that step is none of this course: the newest checkpoint must not be it."""
+        own, other = self.finished_run("own"), self.finished_run("other", {"train.learning_rate": 0.02})
+        self.assertDone(own.train(f"--resume={other.checkpoint(8)}", "--train.steps=9"))
+        self.assertFalse(own.checkpoint(8).exists())
+        self.assertTrue((own.path / "checkpoints" / "step-00000008.set-aside-1").exists())
+        self.assertDone(own.train(LATEST, "--train.steps=10"))
+
     def test_a_damaged_newest_checkpoint(self):
         """Whichever of its files is damaged, the older one is taken, with a message; the run ends as if nothing was."""
         whole = self.finished_run("damaged", ranks=3)

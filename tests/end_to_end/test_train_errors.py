@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import tempfile
 import tomllib
 
@@ -57,7 +58,11 @@ CONFIGS = {
                                     changes={"train.validate_every": 2, "data.validation_fraction": 0}),
     "a name that leads elsewhere": Case(64, ["run.name", "letters, digits"], changes={"run.name": "../other"}),
     "no data": Case(64, ["data.path is empty", "--data.path=FILE"], changes={"data.path": ""}),
-    "no time to wait": Case(64, ["timeout_seconds", "from 0.1"], changes={"parallel.timeout_seconds": 0}),
+    "more tokens at a time than can be addressed": Case(64, ["train.micro_batch", "lower"],
+                                                        changes={"train.micro_batch": 2**31 - 1}),
+    "nothing left to validate": Case(65, ["validation_fraction", "1e-06", "raise it"],
+                                     changes={"data.validation_fraction": 1e-6, "train.validate_every": 2}),
+    "no time to wait": Case(64, ["timeout_seconds", "from 1 to"], changes={"parallel.timeout_seconds": 0}),
 }
 OVERRIDES = {
     "a key with a typo": Case(64, ["--train.stpes=3", "did you mean train.steps?"], "--train.stpes=3"),
@@ -210,6 +215,100 @@ class Ranks(annulus.TestCase):
         run = annulus.TinyRun(self.directory / "job", {"train.steps": 2})
         job = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4", "SLURM_NPROCS": "4"}
         self.assertDone(annulus.run(run.arguments(), env=job, cwd=run.directory))
+
+
+class RanksThatDiffer(annulus.TestCase):
+    """Ranks that were started alike but see other things, as on nodes with files of their own."""
+
+    def on_two(self, run, *differences):
+        """Rank 0 in the run's directory and rank 1 in its sibling "other", each with options of its own."""
+        words = [*annulus.MPIRUN, "--mca", "orte_abort_on_non_zero_status", "1"]
+        for number, options in enumerate(differences):
+            where = run.directory if number == 0 else run.directory.parent / "other"
+            words += [*(":" if number else ()), "-np", "1", "-wdir", where, annulus.program,
+                      *run.arguments("--parallel.cp=2", *options)]
+        return annulus.run_command(words)
+
+    def test_them(self):
+        run = annulus.TinyRun(self.directory / "one", {"run.directory": str(self.directory / "runs")})
+        other = pathlib.Path(shutil.copytree(run.directory, self.directory / "other"))
+        self.assertFails(self.on_two(run, [], ["--train.learning_rate=0.05"]), 64, "the config of rank 1",
+                         "learning_rate = 0.05")
+        text = other / annulus.TINY["data.path"]
+        text.write_bytes(text.read_bytes().replace(b"1", b"2", 1))
+        self.assertFails(self.on_two(run, [], []), 65, "text.txt", "rank 1", "the same file")
+        shutil.copy(run.directory / annulus.TINY["data.path"], text)
+        self.assertDone(self.on_two(run, [], []))
+
+    def test_a_ring_that_lacks_memory(self):
+        """Of two rings only the first has a sequence to train on, and it is too long for this machine."""
+        run = annulus.TinyRun(self.directory / "memory", {
+            "parallel.dp": 2, "data.global_batch": 1, "train.micro_batch": 1, "data.sequence_length": 20000,
+            "model.heads": 4096, "model.kv_heads": 4096, "model.head_dim": 256, "data.validation_fraction": 0}, 1)
+        self.assertFails(annulus.run(run.arguments(), 2, cwd=run.directory), 71, "shared memory")
+        self.assertFalse(run.path.exists())
+
+
+class KilledOrStopped(annulus.TestCase):
+    """A rank that is gone, or hangs, in the middle of a run."""
+
+    def started(self, name, *options):
+        run = annulus.TinyRun(self.directory / name, {"train.steps": 1000000, "parallel.timeout_seconds": 5}, 3)
+        command = annulus.command_on(3, run.arguments(*options), "run.sh")
+        process = annulus.start(command, {"ANNULUS": str(annulus.program)}, run.directory)
+        self.addCleanup(annulus.end, process)
+        annulus.wait_until(lambda: annulus.last_step(run.metrics_file) >= 2, "the second step")
+        return run, process
+
+    def rank(self, process, number):
+        """The process id of one rank."""
+        for pid in annulus.processes_of(process):
+            variables = pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            if f"OMPI_COMM_WORLD_RANK={number}".encode() in variables:
+                return pid
+        raise AssertionError(f"rank {number} is not there")
+
+    def test_killed(self):
+        for number in (0, 2):
+            with self.subTest(rank=number):
+                run, process = self.started(f"killed {number}")
+                os.kill(self.rank(process, number), signal.SIGKILL)
+                self.assertFails(annulus.result_of(process), 75, "killed by signal 9 (KILL)", "--resume=latest")
+
+    def test_stopped(self):
+        for transport in ("shared", "mpi"):
+            with self.subTest(transport):
+                run, process = self.started(f"stopped {transport}", f"--transport={transport}")
+                os.kill(self.rank(process, 2), signal.SIGSTOP)
+                result = annulus.result_of(process)
+                self.assertEqual(result.code, 75, result)
+                self.assertTrue(any("of rank 2:" in message for message in result.messages), result)
+
+
+class FullDisk(annulus.TestCase):
+    """A limit on the size of files stands for a disk that is full."""
+
+    def limited(self, run, kilobytes, *options):
+        """The messages are not under the limit: another process puts them into their file."""
+        script = f'{{ ulimit -f {kilobytes}; "$@"; }} 2>&1 >/dev/null | cat >&2; exit ${{PIPESTATUS[0]}}'
+        return annulus.run_command(["bash", "-c", script, "bash", annulus.program, *run.arguments(*options)],
+                                   cwd=run.directory)
+
+    def test_no_room_for_checkpoints(self):
+        run = annulus.TinyRun(self.directory / "checkpoints", {"checkpoint.every": 2})
+        result = self.limited(run, 20)
+        self.assertFails(result, 73, "last checkpoint was not written", "File too large", "--resume=latest")
+        self.assertEqual(len(result.warnings), 3, result)  # of steps 2, 4 and 6, which stopped nothing
+        self.assertEqual(sorted(annulus.losses(run.metrics())), list(range(1, 9)))
+        self.assertEqual(list((run.path / "checkpoints").iterdir()), [])
+        self.assertDone(run.train("--resume=latest"))
+        self.assertTrue(run.checkpoint(8).exists())
+
+    def test_no_room_at_all(self):
+        run = annulus.TinyRun(self.directory / "nothing")
+        self.assertFails(self.limited(run, 0), 73, "tiny")
+        self.assertFalse(run.path.exists())
+        self.assertDone(run.train())
 
 
 class RunScript(annulus.TestCase):

@@ -30,7 +30,7 @@ const std::string kEveryValue =
     R"(data = {path = "näme\u0001\n\t#.txt", tokenizer = "bytes", sequence_length = 2147483648, )"
     "global_batch = 7, validation_fraction = 0.1}\n"
     R"(parallel = {dp = 2, cp = 3, placement = "striped", transport = "in-process", isa = "avx2", )"
-    "threads = 5, in_process_ranks = 6, timeout_seconds = 0.5}\n"
+    "threads = 5, in_process_ranks = 6, timeout_seconds = 1.5}\n"
     "train = {steps = 1_000, micro_batch = 8, learning_rate = 0.3, min_learning_rate = 0.02, warmup_steps = 11, "
     "beta1 = 0.0, beta2 = 0.98, epsilon = 1e-10, weight_decay = 0, max_grad_norm = 0.25, loss_tile = 0x10, "
     "validate_every = 9, log_every = 4}\n"
@@ -254,7 +254,7 @@ TEST(Config, EveryKeyReachesItsMember) {
             " 4611686018427387904 3 96 6 2 24 100 50257 500000 1e-06");
   EXPECT_EQ(row(c.data.sequence_length, c.data.global_batch, c.data.validation_fraction, c.parallel.dp, c.parallel.cp,
                 c.parallel.threads, c.parallel.in_process_ranks, c.parallel.timeout_seconds),
-            " 2147483648 7 0.1 2 3 5 6 0.5");
+            " 2147483648 7 0.1 2 3 5 6 1.5");
   EXPECT_EQ(
       row(c.train.steps, c.train.micro_batch, c.train.learning_rate, c.train.min_learning_rate, c.train.warmup_steps,
           c.train.beta1, c.train.beta2, c.train.epsilon, c.train.weight_decay, c.train.max_grad_norm, c.train.loss_tile,
