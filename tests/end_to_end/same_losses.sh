@@ -24,7 +24,7 @@ trap 'git worktree remove --force "$work/parent" 2>/dev/null || true; rm -rf "$w
 for i in $(seq 1 400); do printf 'the %d rings of %d ranks turn; ' $((i % 7)) $((i % 5)); done >"$work/text.txt"
 cat >"$work/run.toml" <<TOML
 [run]
-directory = "$work"
+directory = "$work/runs"
 [model]
 layers = 2
 width = 32
@@ -45,7 +45,7 @@ TOML
 
 losses() {  # losses PROGRAM NAME
   "$1" train "$work/run.toml" --run.name="$2" >/dev/null
-  sed -n 's/.*"loss": \([^,]*\), "grad_norm": \([^,]*\),.*/\1 \2/p' "$work/$2/metrics.jsonl"
+  sed -n 's/.*"loss": \([^,]*\), "grad_norm": \([^,]*\),.*/\1 \2/p' "$work/runs/$2/metrics.jsonl"
 }
 
 git worktree add --quiet --detach "$work/parent" "$parent"
@@ -56,6 +56,10 @@ cmake --build --preset release --target annulus >/dev/null
 
 losses "$work/parent/build/annulus" parent >"$work/parent.txt"
 losses build/release/annulus this >"$work/this.txt"
+if [[ $(wc -l <"$work/this.txt") -ne 20 ]]; then
+  echo "same_losses: expected 20 losses, found $(wc -l <"$work/this.txt")" >&2
+  exit 1
+fi
 if ! diff "$work/parent.txt" "$work/this.txt"; then
   echo "same_losses: the losses (and gradient norms) of $parent, above, and of this tree differ" >&2
   exit 1
