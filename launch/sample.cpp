@@ -102,6 +102,8 @@ void sample(const SampleOptions& options, Group& processes) {
   share_of_node(processes, options.threads);
   const std::string checkpoint = checkpoint_of(options.checkpoint);
   const Config config = parse_config(read_run_state(checkpoint).config_text, checkpoint);
+  require(reads_text(config.data), "the model in '", checkpoint, "' was trained on token ids ('", config.data.path,
+          "'), for which sample has no text; it writes what models of text have learnt");
   Sampler sampler(checkpoint, config, processes);
   const CounterRng rng(static_cast<uint64_t>(options.seed), "sample");
   std::vector<int32_t> text;

@@ -80,6 +80,7 @@ void train_on(const Config& config, const TrainOptions& options, Group& world) {
   const std::unique_ptr<Group> ring = world.split(dims.replica_of(world.rank()));
   const std::unique_ptr<Dataset> data = agree(world, [&] {
     auto read = std::make_unique<Dataset>(config.data);
+    read->require_in_vocabulary(config.model.vocab);
     require(ExitCode::kData, config.train.validate_every == 0 || read->validation().size() > 1,
             "data.path: ", config.data.validation_fraction, " (data.validation_fraction) of '", config.data.path,
             "' leaves nothing to predict for validation; raise it, or set train.validate_every to 0");

@@ -62,7 +62,22 @@ Fields model_fields(ModelConfig& model) {
 Fields data_fields(DataConfig& data) {
   return {
       {"data", "path", "File to train on, relative to the working directory; there is no default.", &data.path},
-      {"data", "tokenizer", "How the file becomes tokens; bytes: every byte is one.", &data.tokenizer, 0, 0, {"bytes"}},
+      {"data",
+       "format",
+       "text: one document; jsonl: one in each line's \"text\"; tokens: uint16 ids (nanoGPT, llm.c); megatron: .bin "
+       "and "
+       ".idx; auto: by the file's name.",
+       &data.format,
+       0,
+       0,
+       {"auto", "text", "jsonl", "tokens", "megatron"}},
+      {"data", "tokenizer", "How text becomes tokens; bytes: every byte is one.", &data.tokenizer, 0, 0, {"bytes"}},
+      {"data", "end_of_document", "Format tokens: the id that ends a document; -1: all is one document.",
+       &data.end_of_document, -1, 65535},
+      {"data", "document_mask", "Whether tokens see, and are predicted from, their own document only.",
+       &data.document_mask},
+      {"data", "restart_positions", "With document_mask: whether positions begin anew in each document of a sequence.",
+       &data.restart_positions},
       {"data", "sequence_length", "Tokens of one whole sequence, over all ranks of a ring; any length fits any cp.",
        &data.sequence_length, 1, kTwoTo31},
       {"data", "global_batch", "Sequences per step over all ranks; independent of dp, cp and micro_batch.",
@@ -204,7 +219,10 @@ void validate_run(const RunConfig& run) {
 void validate_data(const DataConfig& data, const ModelConfig& model, const TrainConfig& train) {
   require(!data.path.empty(), "data.path is empty: there is nothing to train on; name a file, in the config or as ",
           "--data.path=FILE");
-  require(data.tokenizer != "bytes" || model.vocab >= kByteValues, "model.vocab = ", model.vocab,
+  const bool is_text = reads_text(data);
+  require(data.end_of_document < 0 || !is_text, "data.end_of_document = ", data.end_of_document,
+          " ends documents of token files, but data.path is text; leave it at -1");
+  require(!is_text || data.tokenizer != "bytes" || model.vocab >= kByteValues, "model.vocab = ", model.vocab,
           " is too small for data.tokenizer = \"bytes\", which makes tokens 0 to ", kByteValues - 1,
           "; set model.vocab to ", kByteValues, " or more");
   const double tokens = double(train.steps) * double(data.global_batch) * double(data.sequence_length);
@@ -238,6 +256,10 @@ void validate_train(const TrainConfig& train) {
 }
 
 }  // namespace
+
+bool reads_text(const DataConfig& data) {
+  return data.format == "text" || data.format == "jsonl" || (data.format == "auto" && !data.path.ends_with(".bin"));
+}
 
 std::vector<ConfigField> config_fields(Config& config) {
   Fields all;

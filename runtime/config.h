@@ -23,7 +23,9 @@ struct ModelConfig {
 
 struct DataConfig {
   std::string path;
-  std::string tokenizer = "bytes";
+  std::string format = "auto", tokenizer = "bytes";
+  int64_t end_of_document = -1;
+  bool document_mask = true, restart_positions = true;
   int64_t sequence_length = 1024, global_batch = 4;
   double validation_fraction = 0.05;
 };
@@ -89,6 +91,9 @@ std::string printable_text(std::string_view text);
 /// Fills in what is derived where it was left at 0 (model.head_dim, model.ffn) and throws UserError (64) naming the key
 /// where a field is out of its bounds or fields contradict each other. Changes nothing in a config that it completed.
 void complete_and_validate(Config& config);
+
+/// Whether the data is text, every byte of which is a token, rather than a file of token ids.
+bool reads_text(const DataConfig& data);
 
 /// The Markdown page about every key (docs/CONFIG.md).
 std::string config_reference();

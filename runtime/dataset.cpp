@@ -1,55 +1,46 @@
 #include "runtime/dataset.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 
 #include "runtime/core/error.h"
 #include "runtime/digest.h"
 
 namespace annulus {
 
-Dataset::Dataset(const DataConfig& config) {
-  const std::string& path = config.path;
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  require(ExitCode::kData, file >= 0, "data.path: cannot open '", path, "': ", std::strerror(errno),
-          "; give a text file that every node can read");
-  struct stat status = {};
-  const bool regular = fstat(file, &status) == 0 && S_ISREG(status.st_mode);
-  size_ = regular ? status.st_size : 0;
-  void* memory = size_ > 0 ? mmap(nullptr, static_cast<size_t>(size_), PROT_READ, MAP_PRIVATE, file, 0) : MAP_FAILED;
-  close(file);
-  require(ExitCode::kData, regular, "data.path: '", path, "' is not a file; give a text file");
-  const int64_t row = config.sequence_length + 1;
-  validation_.end = size_;
-  validation_.begin = size_ - static_cast<int64_t>(config.validation_fraction * static_cast<double>(size_));
+Dataset::Dataset(const DataConfig& config) : path_(config.path), file_(open_token_file(config)) {
+  const int64_t size = file_.size(), row = config.sequence_length + 1;
+  validation_.end = size;
+  validation_.begin = size - static_cast<int64_t>(config.validation_fraction * static_cast<double>(size));
+  if (has_documents()) validation_.begin = document_end(validation_.begin - 1, size);
   training_ = {0, validation_.begin};
-  require(ExitCode::kData, training_.size() >= row, "data.path: '", path, "' leaves ", training_.size(),
-          " tokens for training (of ", size_, ", less data.validation_fraction), but one row takes ", row,
+  require(ExitCode::kData, training_.size() >= row, "data.path: '", path_, "' leaves ", training_.size(),
+          " tokens for training (of ", size, ", less data.validation_fraction), but one row takes ", row,
           " (data.sequence_length + 1); give a longer text or a shorter sequence");
-  require(ExitCode::kData, memory != MAP_FAILED, "data.path: cannot map '", path, "': ", std::strerror(errno));
-  bytes_ = static_cast<const unsigned char*>(memory);
 }
 
-Dataset::~Dataset() {
-  if (bytes_) munmap(const_cast<unsigned char*>(bytes_), static_cast<size_t>(size_));
+int64_t Dataset::document_end(int64_t index, int64_t end) const {
+  const auto starts = file_.document_starts();
+  const auto next = std::upper_bound(starts.begin(), starts.end(), index);
+  return next == starts.end() ? end : std::min(*next, end);
+}
+
+void Dataset::require_in_vocabulary(int64_t vocab) const {
+  for (int64_t i = 0; i < file_.size(); ++i) {
+    const int32_t token = file_.token(i);
+    require(ExitCode::kData, token >= 0 && token < vocab, "data.path: token ", i, " of '", path_, "' is ", token,
+            ", but the model knows the ids 0 to ", vocab - 1, "; set model.vocab to what the tokenizer has");
+  }
 }
 
 std::string Dataset::digest() const {
-  constexpr int64_t kParts = 64, kPartBytes = int64_t{1} << 20;
-  std::string text = concat(size_, " bytes\n");
-  auto take = [&](int64_t begin, int64_t bytes) {
-    text += digest_of(std::as_bytes(std::span(bytes_ + begin, static_cast<size_t>(bytes))));
-  };
-  if (size_ <= kParts * kPartBytes)
-    take(0, size_);
+  constexpr size_t kParts = 64, kPartBytes = size_t{1} << 20;
+  const auto bytes = file_.bytes();
+  std::string text = concat(bytes.size(), " bytes\n", digest_of(std::as_bytes(file_.document_starts())), "\n");
+  if (bytes.size() <= kParts * kPartBytes)
+    text += digest_of(bytes);
   else
-    for (int64_t part = 0; part < kParts; ++part) take(part * (size_ - kPartBytes) / (kParts - 1), kPartBytes);
+    for (size_t part = 0; part < kParts; ++part)
+      text += digest_of(bytes.subspan(part * (bytes.size() - kPartBytes) / (kParts - 1), kPartBytes));
   return digest_of(text);
 }
 

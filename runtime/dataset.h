@@ -1,10 +1,11 @@
 #pragma once
-// The tokens of a text file, memory-mapped, cut into a training and a validation part, and which rows a step takes.
+// The tokens of a file, cut into a training and a validation part, and which rows a step takes.
 #include <cstdint>
 #include <string>
 
 #include "runtime/config.h"
 #include "runtime/core/rng.h"
+#include "runtime/token_file.h"
 
 namespace annulus {
 
@@ -16,24 +17,28 @@ struct TokenRange {
 
 class Dataset {
  public:
-  /// Throws UserError (65) where the file is missing, unreadable, empty or too short for one training row of
-  /// `sequence_length` + 1 tokens.
+  /// The validation part is the end of the file; of several documents it begins with one. Throws UserError (65) as
+  /// open_token_file() does, and where the rest is too short for one training row of `sequence_length` + 1 tokens.
   explicit Dataset(const DataConfig& config);
-  ~Dataset();
-  Dataset(const Dataset&) = delete;
-  Dataset& operator=(const Dataset&) = delete;
 
-  /// Tells one text from another: XXH3-128 of its size and of 64 MiB spread evenly over it (all of it, where it is
-  /// smaller).
+  /// Tells one text from another: XXH3-128 of its size, its documents, and of 64 MiB spread evenly over it (all of it,
+  /// where it is smaller).
   std::string digest() const;
 
-  int32_t token(int64_t index) const { return bytes_[index]; }
+  /// Reads every token. Throws UserError (65) naming the first that is not in [0, vocab).
+  void require_in_vocabulary(int64_t vocab) const;
+
+  int32_t token(int64_t index) const { return file_.token(index); }
+  bool has_documents() const { return file_.document_starts().size() > 1; }
+  /// The first token behind `index` that begins another document; at most `end`.
+  int64_t document_end(int64_t index, int64_t end) const;
+
   const TokenRange& training() const { return training_; }
   const TokenRange& validation() const { return validation_; }
 
  private:
-  const unsigned char* bytes_ = nullptr;
-  int64_t size_ = 0;
+  std::string path_;
+  TokenFile file_;
   TokenRange training_{}, validation_{};
 };
 

@@ -20,11 +20,6 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-TransportSizes larger(const TransportSizes& a, const TransportSizes& b) {
-  return {std::max(a.own_block, b.own_block), std::max(a.largest_block, b.largest_block),
-          std::max(a.largest_gradient, b.largest_gradient)};
-}
-
 }  // namespace
 
 TransformerShape transformer_shape(const Config& config) {
@@ -46,6 +41,7 @@ Trainer::Trainer(const Config& config, const Dataset& data, const Ranks& ranks)
       data_(data),
       ranks_(ranks),
       model_(transformer_shape(config), parameters_),
+      batches_(config_, data, model_, ranks.ring),
       row_order_(data.training(), config.data.sequence_length, static_cast<uint64_t>(config.run.seed)),
       ranges_(parameters_.owned_ranges(ranks.world.size())) {
   state_ = {.run_name = config.run.name,
@@ -53,32 +49,21 @@ Trainer::Trainer(const Config& config, const Dataset& data, const Ranks& ranks)
             .config_text = config_text(config),
             .seed = config.run.seed,
             .data_digest = data.digest()};
-  make_layouts();
+  expect_batches();
   measure_memory();
   agree(ranks_.world, [&] { require_memory_fits(); });
   allocate();
 }
 
-const SequenceLayout& Trainer::layout(int64_t sequence_length, int64_t num_sequences) {
-  const auto key = std::pair(sequence_length, num_sequences);
-  const auto found = layouts_.find(key);
-  if (found != layouts_.end()) return found->second;
-  invariant(!transport_, "a batch of ", num_sequences, " sequences of ", sequence_length, " tokens was not planned");
-  return layouts_
-      .emplace(key, SequenceLayout(sequence_length, num_sequences, config_.parallel.placement, config_.model.rope_base,
-                                   model_, ranks_.ring))
-      .first->second;
-}
-
 // Every shape that training or validation will meet.
-void Trainer::make_layouts() {
+void Trainer::expect_batches() {
   const int64_t S = config_.data.sequence_length;
   const int replica = ranks_.dims.replica_of(ranks_.world.rank());
   for_pieces(share_of(config_.data.global_batch, replica, ranks_.dims.dp), config_.train.micro_batch,
-             [&](int64_t, int64_t count) { layout(S, count); });
+             [&](int64_t, int64_t count) { batches_.expect(S, count); });
   if (config_.train.validate_every == 0) return;
   for (const ValidationRows& rows : rows_to_validate())
-    layout(rows.length, static_cast<int64_t>(rows.first_tokens.size()));
+    batches_.expect(rows.length, static_cast<int64_t>(rows.first_tokens.size()));
 }
 
 // No more at a time than training takes, so that validation needs no more memory.
@@ -90,32 +75,27 @@ std::vector<ValidationRows> Trainer::rows_to_validate() const {
 
 // The step itself, on tensors without memory.
 void Trainer::measure_memory() {
-  TransportSizes sizes;
   Workspace measuring = workspace();
-  for (const auto& [key, sequence_layout] : layouts_) {
-    const Arena::Scope scope(batch_memory_);
-    const Batch batch = read_batch(sequence_layout, data_, {}, batch_memory_);
+  batches_.measure(batch_memory_, [&](const Batch& batch, int64_t length) {
     model_.forward(batch, LossGradient::kNo, 1.0, measuring);
-    if (key.first == config_.data.sequence_length)
+    if (length == config_.data.sequence_length)
       model_.backward(batch, model_.forward(batch, LossGradient::kYes, 1.0, measuring), measuring);
-    sizes = larger(sizes, sequence_layout.transport_sizes());
-  }
+  });
   activations_.reset();
   {
     const Arena::Scope scope(reduction_);
     reduction_.take({reduce_scratch_floats(ranks_.world.size())});
   }
   // What one ring lacks (shared memory, a common node), the others do not know.
-  agree(ranks_.world, [&] { transport_ = choose_transport(config_.parallel.transport, sizes, ranks_.ring); });
-  int64_t tables = 0;
-  for (const auto& [key, sequence_layout] : layouts_) tables += sequence_layout.table_bytes();
+  agree(ranks_.world,
+        [&] { transport_ = choose_transport(config_.parallel.transport, batches_.transport_sizes(), ranks_.ring); });
   const FlatRange& mine = ranges_[static_cast<size_t>(ranks_.world.rank())];
   const int64_t flat_bytes = parameters_.num_floats() * static_cast<int64_t>(sizeof(float));
   memory_ = {{"parameters", flat_bytes},
              {"gradients", flat_bytes},
              {"optimizer moments", 2 * (mine.end - mine.begin) * static_cast<int64_t>(sizeof(float))},
              {"ring buffers", transport_->bytes()},
-             {"rotary angles", tables}};
+             {"rotary angles", batches_.table_bytes()}};
   for (const Arena* arena : {&activations_, &scratch_, &reduction_, &batch_memory_})
     memory_.push_back({arena->category(), arena->high_water()});
 }
@@ -144,8 +124,11 @@ void Trainer::allocate() {
 
 double Trainer::compute_gradients() {
   const int64_t S = config_.data.sequence_length, sequences = config_.data.global_batch;
-  const double gradient_scale = 1.0 / static_cast<double>(sequences * S);  // 1 / labels in the global batch
+  int64_t labels = 0;  // of the global batch
+  for (int64_t i = 0; i < sequences; ++i) labels += batches_.num_labels(S, row_order_.first_token(state_.rows + i));
+  const double gradient_scale = 1.0 / static_cast<double>(std::max<int64_t>(1, labels));
   double loss = 0.0;
+  flops_ = 0.0;
   Workspace memory = workspace();
   fill_zero(parameters_.gradients());
   const Share share = share_of(sequences, ranks_.dims.replica_of(ranks_.world.rank()), ranks_.dims.dp);
@@ -153,10 +136,11 @@ double Trainer::compute_gradients() {
     std::vector<int64_t> first_tokens;
     for (int64_t i = first; i < first + count; ++i) first_tokens.push_back(row_order_.first_token(state_.rows + i));
     const Arena::Scope scope(batch_memory_);
-    const Batch batch = read_batch(layout(S, count), data_, first_tokens, batch_memory_);
-    const LossResult result = model_.forward(batch, LossGradient::kYes, gradient_scale, memory);
-    model_.backward(batch, result, memory);
+    const MicroBatch made = batches_.make(S, first_tokens, batch_memory_);
+    const LossResult result = model_.forward(made.batch, LossGradient::kYes, gradient_scale, memory);
+    model_.backward(made.batch, result, memory);
     loss += result.sum;
+    flops_ += made.flops;
   });
   const Arena::Scope scope(reduction_);
   const TensorView addends = reduction_.take({reduce_scratch_floats(ranks_.world.size())});
@@ -185,9 +169,7 @@ StepStats Trainer::step() {
   update_peak_memory();
   const double seconds = seconds_since(begin);
   const double wait = (transport_->counters().wait_seconds - waited) / seconds;
-  const int64_t S = config_.data.sequence_length;
-  const double flops =
-      static_cast<double>(config_.data.global_batch) * model_.flops_per_sequence(S, visible_pairs(causal_mask(S, S)));
+  const double flops = ranks_.world.sum(ranks_.ring.rank() == 0 ? flops_ : 0.0, "the work of every ring");
   return {.step = state_.step,
           .tokens = state_.tokens,
           .loss = loss,
@@ -206,16 +188,16 @@ ValidationStats Trainer::validate() {
   const int64_t S = config_.data.sequence_length;
   Workspace memory = workspace();
   for (const ValidationRows& rows : rows_to_validate()) {
-    const SequenceLayout& sequences = layout(rows.length, static_cast<int64_t>(rows.first_tokens.size()));
     const Arena::Scope scope(batch_memory_);
-    const Batch batch = read_batch(sequences, data_, rows.first_tokens, batch_memory_);
-    const LossResult result = model_.forward(batch, LossGradient::kNo, 1.0, memory);
+    const MicroBatch made = batches_.make(rows.length, rows.first_tokens, batch_memory_);
+    const LossResult result = model_.forward(made.batch, LossGradient::kNo, 1.0, memory);
     const float* loss = result.per_token_BT.data<float>();
-    for (size_t b = 0; b < rows.first_tokens.size(); ++b)
-      for (const int64_t position : sequences.positions()) {
+    const int32_t* label = made.batch.labels_BT.data<int32_t>();
+    for (int64_t b = 0; b < made.batch.labels_BT.dim(0); ++b)
+      for (const int64_t position : made.positions) {
         const auto part = static_cast<size_t>(position * kParts / S);
         sums[part] += static_cast<double>(*loss++);
-        sums[part + kParts] += 1.0;
+        sums[part + kParts] += *label++ >= 0 ? 1.0 : 0.0;
       }
   }
   ranks_.world.sum_in_place(sums, "the validation loss");

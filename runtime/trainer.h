@@ -1,15 +1,13 @@
 #pragma once
 // The training loop: data in, gradients around the ring and over the ranks, parameters and checkpoints out.
-#include <map>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "comm/parallel_dims.h"
 #include "comm/transport.h"
 #include "model/transformer.h"
-#include "runtime/batch.h"
+#include "runtime/batch_maker.h"
 #include "runtime/checkpoint.h"
 #include "runtime/dataset.h"
 #include "runtime/metrics.h"
@@ -65,8 +63,7 @@ class Trainer {
   const Transport& transport() const { return *transport_; }
 
  private:
-  const SequenceLayout& layout(int64_t sequence_length, int64_t num_sequences);
-  void make_layouts();
+  void expect_batches();
   std::vector<ValidationRows> rows_to_validate() const;
   void measure_memory();
   void require_memory_fits() const;
@@ -80,14 +77,15 @@ class Trainer {
   Ranks ranks_;
   ParameterStore parameters_;
   Transformer model_;
+  BatchMaker batches_;
   RowOrder row_order_;
   std::vector<FlatRange> ranges_;  // who owns what of the flat buffers
   std::unique_ptr<Optimizer> optimizer_;
-  std::map<std::pair<int64_t, int64_t>, SequenceLayout> layouts_;  // by sequence length and number of sequences
   Arena batch_memory_{"token batches"}, activations_{"activations"}, scratch_{"scratch"}, reduction_{"reduction"};
   std::unique_ptr<Transport> transport_;
   std::vector<MemoryUse> memory_;
   RunState state_;
+  double flops_ = 0.0;  // of this ring's last batch
   int64_t steps_since_start_ = 0, peak_memory_ = 0;
 };
 

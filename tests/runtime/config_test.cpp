@@ -27,8 +27,9 @@ const std::string kEveryValue =
 )"
     "model = {layers = 3, width = 96, heads = 6, kv_heads = 2, head_dim = 24, ffn = 100, vocab = 50257, "
     "tie_embeddings = false, rope_base = 500000, norm_epsilon = 1e-6}\n"
-    R"(data = {path = "näme\u0001\n\t#.txt", tokenizer = "bytes", sequence_length = 2147483648, )"
-    "global_batch = 7, validation_fraction = 0.1}\n"
+    R"(data = {path = "näme\u0001\n\t#.txt", tokenizer = "bytes", format = "tokens", sequence_length = 2147483648, )"
+    "end_of_document = 50256, document_mask = false, restart_positions = false, global_batch = 7, validation_fraction "
+    "= 0.1}\n"
     R"(parallel = {dp = 2, cp = 3, placement = "striped", transport = "in-process", isa = "avx2", )"
     "threads = 5, in_process_ranks = 6, timeout_seconds = 1.5}\n"
     "train = {steps = 1_000, micro_batch = 8, learning_rate = 0.3, min_learning_rate = 0.02, warmup_steps = 11, "
@@ -249,6 +250,8 @@ TEST(Config, EveryKeyReachesItsMember) {
   EXPECT_EQ(c.data.path, "n\u00e4me\x01\n\t#.txt");
   EXPECT_EQ(row(c.data.tokenizer, c.parallel.placement, c.parallel.transport, c.parallel.isa, c.model.tie_embeddings),
             " bytes striped in-process avx2 0");
+  EXPECT_EQ(row(c.data.format, c.data.end_of_document, c.data.document_mask, c.data.restart_positions),
+            " tokens 50256 0 0");
   EXPECT_EQ(row(c.run.seed, c.model.layers, c.model.width, c.model.heads, c.model.kv_heads, c.model.head_dim,
                 c.model.ffn, c.model.vocab, c.model.rope_base, c.model.norm_epsilon),
             " 4611686018427387904 3 96 6 2 24 100 50257 500000 1e-06");

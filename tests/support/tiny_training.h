@@ -3,9 +3,13 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <fstream>
 #include <functional>
+#include <map>
+#include <mutex>
 #include <string>
+#include <vector>
 
 #include "runtime/config_file.h"
 #include "runtime/trainer.h"
@@ -65,6 +69,70 @@ inline void with_trainers(const Config& config, const std::function<void(Trainer
     Trainer trainer(config, data, {.world = world, .ring = *ring, .dims = dims});
     body(trainer, world);
   });
+}
+
+/// What the loss and the gradients of one rank may be off by, relatively: a number passes through about 32 operations
+/// one after the other on its way through two blocks and back (norm, projection, rotation, scores, weights, values,
+/// projection, sum; norm, gate, product, projection, sum), each of which may round by 2^-24, and all in one direction.
+constexpr double kOneRank = 32 * 0x1p-24;
+
+struct LossAndGradients {
+  double loss = 0.0;
+  std::map<std::string, std::vector<double>> gradients;
+};
+
+/// Of the first batch, put together from all ranks.
+inline LossAndGradients gradients_of(const Config& config) {
+  LossAndGradients result;
+  std::mutex mutex;
+  with_trainers(config, [&](Trainer& trainer, Group&) {
+    const double loss = trainer.compute_gradients();
+    const std::lock_guard lock(mutex);
+    result.loss = loss;
+    const float* flat = trainer.parameters().gradients().data<float>();
+    for (const ParameterRows& rows : trainer.owned_rows()) {
+      const Parameter& p = trainer.parameters().parameters()[static_cast<size_t>(rows.parameter)];
+      std::vector<double>& whole = result.gradients[p.name];
+      whole.resize(static_cast<size_t>(p.shape.numel()));
+      std::copy(flat + rows.begin, flat + rows.end, whole.begin() + (rows.begin - p.offset));
+    }
+  });
+  return result;
+}
+
+inline std::map<std::string, std::vector<double>> initial_weights(const Config& config) {
+  std::map<std::string, std::vector<double>> weights;
+  with_trainers(config, [&](Trainer& trainer, Group& world) {
+    if (world.rank() != 0) return;
+    const float* flat = trainer.parameters().weights().data<float>();
+    for (const Parameter& p : trainer.parameters().parameters())
+      weights[p.name].assign(flat + p.offset, flat + p.offset + p.shape.numel());
+  });
+  return weights;
+}
+
+inline double distance(const std::vector<double>& a, const std::vector<double>& b) {
+  double squares = 0.0;
+  for (size_t i = 0; i < a.size(); ++i) squares += (a[i] - b[i]) * (a[i] - b[i]);
+  return std::sqrt(squares);
+}
+
+inline double norm(const std::vector<double>& a) { return distance(a, std::vector<double>(a.size())); }
+
+/// The law "N ranks train like one": no parameter's gradient is more than 1.5 times as far from the exact one as that
+/// of one rank, and neither is the loss, but for 4 units in the last place.
+inline void expect_law_one(const LossAndGradients& many, const LossAndGradients& one, const LossAndGradients& exact,
+                           const std::string& what) {
+  const auto loss = static_cast<float>(exact.loss);  // the unit is f32's: the losses of tokens are f32
+  const auto ulp = static_cast<double>(std::nextafter(loss, 2 * loss) - loss);
+  EXPECT_LE(std::abs(many.loss - exact.loss), 1.5 * std::abs(one.loss - exact.loss) + 4 * ulp) << what;
+  ASSERT_EQ(many.gradients.size(), exact.gradients.size()) << what;
+  for (const auto& [name, g] : exact.gradients) {
+    const double limit = 1.5 * distance(one.gradients.at(name), g), error = distance(many.gradients.at(name), g);
+    EXPECT_LE(error, limit) << what << " " << name;
+    if (std::getenv("ANNULUS_PRINT_ERRORS"))
+      std::cout << "gradient " << what << " " << name << " " << error << " limit " << limit << "\n";
+  }
 }
 
 }  // namespace annulus::test
