@@ -30,20 +30,39 @@ float Attention::softmax_scale() const {
   return static_cast<float>(1.0 / std::sqrt(static_cast<double>(shape_.head_dim)));
 }
 
-TensorView Attention::forward(ConstTensorView x, const Batch& batch, Saved& saved, Workspace& workspace) const {
-  const int64_t B = batch.tokens_BT.dim(0), T = batch.tokens_BT.dim(1), N = B * T;
-  Arena& keep = workspace.activations;
-  saved = {x, keep.take({N, qkv_proj_.out()}), keep.take({B, T, shape_.heads, shape_.head_dim}),
-           keep.take({B, shape_.heads, T})};
+void Attention::keep(const Batch& batch, Saved& saved, Arena& keep) const {
+  const int64_t B = batch.tokens_BT.dim(0), T = batch.tokens_BT.dim(1);
+  saved.out_BTHD = keep.take({B, T, shape_.heads, shape_.head_dim});
+  saved.lse_BHT = keep.take({B, shape_.heads, T});
+}
+
+Attention::Heads Attention::project(ConstTensorView x, const Batch& batch, Saved& saved, Workspace& workspace) const {
+  saved.x_NC = x;
+  saved.qkv = workspace.activations.take({x.dim(0), qkv_proj_.out()});
   qkv_proj_.forward(saved.qkv, x, workspace.scratch);
   const Heads heads = split(saved.qkv, batch);
   rope_forward(heads.q_BTHD, batch.cosine_TD2, batch.sine_TD2);
   rope_forward(heads.k_BTKD, batch.cosine_TD2, batch.sine_TD2);
-  ring_attention_forward(saved.out_BTHD, saved.lse_BHT, heads.q_BTHD, heads.k_BTKD, heads.v_BTKD, *batch.schedule,
-                         {softmax_scale()}, workspace.transport, workspace.scratch);
+  return heads;
+}
+
+TensorView Attention::project_out(const Saved& saved, Workspace& workspace) const {
+  const int64_t N = saved.x_NC.dim(0);
   const TensorView y = workspace.scratch.take({N, shape_.width});
   out_proj_.forward(y, saved.out_BTHD.reshaped({N, out_proj_.in()}), workspace.scratch);
   return y;
+}
+
+TensorView Attention::forward(ConstTensorView x, const Batch& batch, Saved& saved, Workspace& workspace) const {
+  const Heads heads = project(x, batch, saved, workspace);
+  ring_attention_forward(saved.out_BTHD, saved.lse_BHT, heads.q_BTHD, heads.k_BTKD, heads.v_BTKD, *batch.schedule,
+                         {softmax_scale()}, workspace.transport, workspace.scratch);
+  return project_out(saved, workspace);
+}
+
+TensorView Attention::forward_again(ConstTensorView x, const Batch& batch, Saved& saved, Workspace& workspace) const {
+  project(x, batch, saved, workspace);
+  return project_out(saved, workspace);
 }
 
 TensorView Attention::backward(ConstTensorView dy, const Batch& batch, const Saved& saved, Workspace& workspace) const {

@@ -1,8 +1,7 @@
 #include "model/loss.h"
 
-#include <algorithm>
-
 #include "kernels/gemm.h"
+#include "model/token_tiles.h"
 
 namespace annulus {
 namespace {
@@ -29,21 +28,18 @@ LossResult LmHead::run(ConstTensorView x, const Batch& batch, LossGradient gradi
   result.per_token_BT = workspace.activations.take(batch.labels_BT.shape());
   if (backward) result.dx_NC = workspace.activations.take(x.shape());
   const TensorView losses = result.per_token_BT.reshaped({N}), labels = batch.labels_BT.reshaped({N});
-  // Without memory there is only its amount to be seen, which the first tile and the last show.
-  const int64_t last = (N - 1) / tokens_per_tile_ * tokens_per_tile_;
-  for (int64_t first = 0; first < N; first = x.shape_only() && first < last ? last : first + tokens_per_tile_) {
-    const int64_t count = std::min(tokens_per_tile_, N - first);
+  for_token_tiles(N, tokens_per_tile_, x.shape_only(), [&](int64_t first, int64_t count) {
     const Arena::Scope scope(workspace.scratch);
     const ConstTensorView x_tile = x.narrow(0, first, count);
     const TensorView z = workspace.scratch.take({count, V});
     logits(z, x_tile, workspace.scratch);
     cross_entropy(losses.narrow(0, first, count), z, labels.narrow(0, first, count), gradient,
                   static_cast<float>(gradient_scale));
-    if (!backward) continue;
+    if (!backward) return;
     gemm(result.dx_NC.narrow(0, first, count), z, Transpose::kNo, store_.weight(table_), Transpose::kNo,
          Write::kReplace, workspace.scratch);
     gemm(store_.gradient(table_), z, Transpose::kYes, x_tile, Transpose::kNo, Write::kAdd, workspace.scratch);
-  }
+  });
   result.sum = sum_of(losses);
   return result;
 }

@@ -14,8 +14,8 @@ std::vector<Block> make_blocks(const TransformerShape& n, ParameterStore& store)
   std::vector<Block> blocks;
   for (int64_t layer = 0; layer < n.layers; ++layer)
     blocks.emplace_back(store, "layers/" + std::to_string(layer),
-                        AttentionShape{n.width, n.heads, n.kv_heads, n.head_dim}, n.ffn, n.norm_epsilon,
-                        residual_scale);
+                        AttentionShape{n.width, n.heads, n.kv_heads, n.head_dim}, n.ffn, n.norm_epsilon, residual_scale,
+                        n.mlp_tile, n.recompute);
   return blocks;
 }
 

@@ -13,6 +13,8 @@ struct TransformerShape {
   bool tie_embeddings;
   double norm_epsilon;
   int64_t loss_tile;  // tokens whose logits exist at one time
+  int64_t mlp_tile;   // tokens that the MLP takes at one time
+  Recompute recompute;
 };
 
 class Transformer {

@@ -33,7 +33,11 @@ TransformerShape transformer_shape(const Config& config) {
           .vocab = m.vocab,
           .tie_embeddings = m.tie_embeddings,
           .norm_epsilon = m.norm_epsilon,
-          .loss_tile = config.train.loss_tile};
+          .loss_tile = config.train.loss_tile,
+          .mlp_tile = config.train.mlp_tile,
+          .recompute = config.train.recompute == "block" ? Recompute::kBlock
+                       : config.train.recompute == "mlp" ? Recompute::kMlp
+                                                         : Recompute::kNone};
 }
 
 Trainer::Trainer(const Config& config, const Dataset& data, const Ranks& ranks)
@@ -109,8 +113,9 @@ void Trainer::require_memory_fits() const {
   }
   const int64_t available = available_memory() / ranks_.ranks_per_node;
   require(ExitCode::kMemory, needed <= available, "this run needs ", human_bytes(needed), " per rank (", parts,
-          ") but this node has ", human_bytes(available), " left for each of its ", ranks_.ranks_per_node,
-          " ranks; use more nodes (parallel.cp), a smaller train.micro_batch, or a shorter data.sequence_length");
+          ") but this node has ", human_bytes(available), " left for each of its ", ranks_.ranks_per_node, " ranks; ",
+          config_.train.recompute == "block" ? "" : "set train.recompute to \"block\", ",
+          "lower train.micro_batch or data.sequence_length, or use more nodes (parallel.cp)");
 }
 
 void Trainer::allocate() {

@@ -33,7 +33,8 @@ const std::string kEveryValue =
     R"(parallel = {dp = 2, cp = 3, placement = "striped", transport = "in-process", isa = "avx2", )"
     "threads = 5, in_process_ranks = 6, timeout_seconds = 1.5}\n"
     "train = {steps = 1_000, micro_batch = 8, learning_rate = 0.3, min_learning_rate = 0.02, warmup_steps = 11, "
-    "beta1 = 0.0, beta2 = 0.98, epsilon = 1e-10, weight_decay = 0, max_grad_norm = 0.25, loss_tile = 0x10, "
+    "beta1 = 0.0, beta2 = 0.98, epsilon = 1e-10, weight_decay = 0, max_grad_norm = 0.25, loss_tile = 0x10, mlp_tile = "
+    "77, recompute = \"block\", "
     "validate_every = 9, log_every = 4}\n"
     "checkpoint = {every = 13}\n";
 
@@ -250,6 +251,7 @@ TEST(Config, EveryKeyReachesItsMember) {
   EXPECT_EQ(c.data.path, "n\u00e4me\x01\n\t#.txt");
   EXPECT_EQ(row(c.data.tokenizer, c.parallel.placement, c.parallel.transport, c.parallel.isa, c.model.tie_embeddings),
             " bytes striped in-process avx2 0");
+  EXPECT_EQ(row(c.train.mlp_tile, c.train.recompute), " 77 block");
   EXPECT_EQ(row(c.data.format, c.data.end_of_document, c.data.document_mask, c.data.restart_positions),
             " tokens 50256 0 0");
   EXPECT_EQ(row(c.run.seed, c.model.layers, c.model.width, c.model.heads, c.model.kv_heads, c.model.head_dim,

@@ -97,6 +97,36 @@ TEST(Trainer, LossesAreThoseOfEarlierVersions) {
   for (size_t i = 0; i < golden.size(); ++i) EXPECT_NEAR(losses[i], golden[i], 1e-5 * golden[i]) << "step " << i + 1;
 }
 
+int64_t bytes_of(const Config& config, const std::string& category) {
+  int64_t bytes = 0;
+  with_trainers(config, [&](Trainer& trainer, Group& world) {
+    if (world.rank() != 0) return;
+    for (const MemoryUse& use : trainer.memory())
+      if (use.category == category) bytes = use.bytes;
+  });
+  return bytes;
+}
+
+// Also where the MLP runs in tiles, whose sums are then those of every mode.
+TEST(Trainer, RecomputingChangesMemoryAndNoBit) {
+  for (const RankLayout& layout : {RankLayout{1, 1, "zigzag"}, {1, 3, "zigzag"}, {2, 2, "striped"}})
+    for (const int64_t tile : {4096, 32}) {
+      Config config = tiny_config(layout);
+      config.train.mlp_tile = tile;
+      const LossAndGradients kept = gradients_of(config);
+      int64_t memory = bytes_of(config, "activations");
+      for (const std::string mode : {"mlp", "block"}) {
+        config.train.recompute = mode;
+        const LossAndGradients again = gradients_of(config);
+        EXPECT_EQ(again.loss, kept.loss) << mode << " " << layout.name();
+        EXPECT_EQ(again.gradients, kept.gradients) << mode << " " << layout.name();
+        const int64_t less = bytes_of(config, "activations");
+        EXPECT_LT(less, memory) << mode << " " << layout.name();
+        memory = less;
+      }
+    }
+}
+
 // Rows of whole sequences and a shorter one at the end, in sequences of a micro-batch, on rings that get unequal
 // shares.
 TEST(Trainer, ValidationLossIsThatOfTheWholePart) {
