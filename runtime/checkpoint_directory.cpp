@@ -1,6 +1,7 @@
 #include "runtime/checkpoint_directory.h"
 
 #include <fmt/format.h>
+#include <sys/random.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -35,6 +36,13 @@ bool is_step_name(const std::string& name) {
 bool is_later(const std::string& a, const std::string& b) {
   const std::string x = significant_digits(a), y = significant_digits(b);
   return x.size() != y.size() ? x.size() > y.size() : x > y;
+}
+
+std::string temporary_name(const std::string& checkpoint) {
+  uint64_t number = 0;
+  require(ExitCode::kOther, getrandom(&number, sizeof number, 0) == sizeof number,
+          "the system gives no random numbers");
+  return fmt::format("{}{}{:016x}", checkpoint, kTemporaryMark, number);
 }
 
 bool is_temporary_name(const std::string& name) {
