@@ -69,4 +69,15 @@ std::vector<std::string> list_checkpoints(const std::string& run_directory) {
   return names;
 }
 
+std::string find_checkpoint(const std::string& path) {
+  std::error_code none;
+  if (std::filesystem::exists(path + "/" + kManifestName, none)) return path;
+  const std::vector<std::string> found =
+      std::filesystem::is_directory(path, none) ? list_checkpoints(path) : std::vector<std::string>{};
+  require(ExitCode::kCheckpoint, !found.empty(), "'", path,
+          "' is neither a checkpoint nor a run directory with one; give ",
+          "runs/NAME or runs/NAME/checkpoints/step-NNNNNNNN");
+  return found.front();
+}
+
 }  // namespace annulus
