@@ -32,6 +32,12 @@ struct BenchOptions {
 };
 void bench_attention(const BenchOptions& options);
 
+struct InspectOptions {
+  std::string checkpoint;  // a checkpoint, or a run directory (its newest)
+  std::string json;        // path of the JSON file; "" for none
+};
+void inspect(const InspectOptions& options, Group& processes);
+
 struct SampleOptions {
   std::string checkpoint;  // a checkpoint, or a run directory (its newest)
   std::string prompt;

@@ -123,6 +123,16 @@ void add_bench(CLI::App& app, Command& command) {
   });
 }
 
+void add_inspect(CLI::App& app, Command& command) {
+  auto* sub = app.add_subcommand("inspect", "What a checkpoint holds, and whether it is intact (one rank)");
+  auto o = std::make_shared<InspectOptions>();
+  sub->add_option("checkpoint", o->checkpoint, "A checkpoint directory, or a run directory: its newest checkpoint")
+      ->required();
+  sub->add_option("--json", o->json, "Also write it all to this file");
+  sub->footer("The last line is 'intact' (exit code 0) or says what is damaged (66).");
+  sub->callback([=, &command] { command = [=](Group& processes) { inspect(*o, processes); }; });
+}
+
 void add_sample(CLI::App& app, Command& command) {
   auto* sub = app.add_subcommand("sample", "Some text from a trained model (one rank)");
   auto o = std::make_shared<SampleOptions>();
@@ -206,8 +216,9 @@ int main_of(int argc, char** argv) {
   add_train(app, command);
   add_attention(app, command);
   add_bench(app, command);
+  add_inspect(app, command);
   add_sample(app, command);
-  std::string problem = problem_of(argc, argv, {"train", "attention", "bench", "sample"});
+  std::string problem = problem_of(argc, argv, {"train", "attention", "bench", "inspect", "sample"});
   try {
     if (problem.empty()) app.parse(argc, argv);
   } catch (const CLI::Success& help) {

@@ -2,7 +2,6 @@
 // very forward pass of training, so that what is sampled is what was trained.
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <iostream>
 #include <numeric>
 
@@ -16,16 +15,6 @@
 
 namespace annulus {
 namespace {
-
-std::string checkpoint_of(const std::string& path) {
-  if (std::filesystem::exists(path + "/MANIFEST")) return path;
-  const std::vector<std::string> found =
-      std::filesystem::is_directory(path) ? list_checkpoints(path) : std::vector<std::string>{};
-  require(ExitCode::kCheckpoint, !found.empty(), "'", path,
-          "' is neither a checkpoint nor a run directory with one; give ",
-          "runs/NAME or runs/NAME/checkpoints/step-NNNNNNNN");
-  return found.front();
-}
 
 // A model alone: its weights from a checkpoint, and the memory to run `context` tokens through it.
 class Sampler {
@@ -100,7 +89,7 @@ void sample(const SampleOptions& options, Group& processes) {
     cpu::choose_isa(options.isa);
   });
   share_of_node(processes, options.threads);
-  const std::string checkpoint = checkpoint_of(options.checkpoint);
+  const std::string checkpoint = find_checkpoint(options.checkpoint);
   const Config config = parse_config(read_run_state(checkpoint).config_text, checkpoint);
   require(reads_text(config.data), "the model in '", checkpoint, "' was trained on token ids ('", config.data.path,
           "'), for which sample has no text; it writes what models of text have learnt");

@@ -51,6 +51,17 @@ SavedCheckpoint save_checkpoint(const std::string& run_directory, const RunState
 /// is there but cannot be listed.
 std::vector<std::string> list_checkpoints(const std::string& run_directory);
 
+/// The checkpoint that a path names: itself, or the newest of a run directory. Throws UserError (66) where it is
+/// neither.
+std::string find_checkpoint(const std::string& path);
+
+/// Deletes all but the `keep` newest complete checkpoints of the run up to `newest`, which must be on the disk; 0 keeps
+/// all. Rank 0 calls it. A checkpoint is first renamed to a temporary name: one that is half deleted is never taken for
+/// a checkpoint, and what a kill leaves of it is removed when the next save begins. Neither counted nor touched are
+/// those that are not complete (by MANIFEST and file sizes), later ones, those of a run with another name, links, and
+/// whatever does not have the name of a step. What cannot be deleted is warned about and stays.
+void delete_old_checkpoints(const std::string& run_directory, const RunState& newest, int64_t keep);
+
 /// What MANIFEST and part 0 say, after their digests were checked. Throws UserError (66). One rank calls it.
 RunState read_run_state(const std::string& checkpoint);
 

@@ -1,6 +1,7 @@
 #include "runtime/checkpoint_directory.h"
 
 #include <fmt/format.h>
+#include <sys/random.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -37,6 +38,13 @@ bool is_later(const std::string& a, const std::string& b) {
   return x.size() != y.size() ? x.size() > y.size() : x > y;
 }
 
+std::string temporary_name(const std::string& checkpoint) {
+  uint64_t number = 0;
+  require(ExitCode::kOther, getrandom(&number, sizeof number, 0) == sizeof number,
+          "the system gives no random numbers");
+  return fmt::format("{}{}{:016x}", checkpoint, kTemporaryMark, number);
+}
+
 bool is_temporary_name(const std::string& name) {
   const size_t mark = name.find(kTemporaryMark);
   return mark != std::string::npos && is_step_name(name.substr(0, mark));
@@ -59,6 +67,17 @@ std::vector<std::string> list_checkpoints(const std::string& run_directory) {
   std::sort(names.begin(), names.end(), is_later);
   for (std::string& name : names) name = directory + "/" + name;
   return names;
+}
+
+std::string find_checkpoint(const std::string& path) {
+  std::error_code none;
+  if (std::filesystem::exists(path + "/" + kManifestName, none)) return path;
+  const std::vector<std::string> found =
+      std::filesystem::is_directory(path, none) ? list_checkpoints(path) : std::vector<std::string>{};
+  require(ExitCode::kCheckpoint, !found.empty(), "'", path,
+          "' is neither a checkpoint nor a run directory with one; give ",
+          "runs/NAME or runs/NAME/checkpoints/step-NNNNNNNN");
+  return found.front();
 }
 
 }  // namespace annulus

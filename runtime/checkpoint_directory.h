@@ -5,7 +5,8 @@
 
 namespace annulus {
 
-constexpr const char* kTemporaryMark = ".tmp-";  // between a step's name and a random number: a save that is under way
+constexpr const char* kTemporaryMark =
+    ".tmp-";  // between a step's name and a random number: half saved or half deleted
 
 std::string checkpoints_directory(const std::string& run_directory);
 
@@ -15,7 +16,9 @@ bool is_step_name(const std::string& name);
 /// Whether step name a is of a later step than b.
 bool is_later(const std::string& a, const std::string& b);
 
-/// "step-00000100.tmp-..."
+/// "step-00000100.tmp-...": a name for the time in which a checkpoint is written or deleted. What has such a name
+/// counts for nothing and is removed when the next save begins.
+std::string temporary_name(const std::string& checkpoint);
 bool is_temporary_name(const std::string& name);
 
 }  // namespace annulus

@@ -14,7 +14,6 @@ namespace {
 
 constexpr int64_t kMostBytes = 64 << 20;  // of a MANIFEST: a line for each of half a million parts
 constexpr std::string_view kMagic = "annulus-checkpoint ";
-constexpr std::string_view kFormat = "1";
 
 bool all_digits(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
@@ -26,6 +25,24 @@ bool is_digest(std::string_view text) {
 
 bool on_one_line(std::string_view text) {
   return std::none_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 127; });
+}
+
+bool is_later_version(std::string_view text) {
+  constexpr size_t kMostDigits = 9;  // more are no version but damage
+  int64_t version = 0;
+  const bool is_number = all_digits(text) && text.front() != '0' && text.size() <= kMostDigits;
+  if (is_number) std::from_chars(text.data(), text.data() + text.size(), version);
+  return version > kSchemaVersion;
+}
+
+bool ends_with_its_digest(const std::string& text) {
+  const size_t last = text.rfind("\ndigest ") + 1;
+  return last > 0 && text.substr(last) == "digest " + digest_of(text.substr(0, last)) + "\n";
+}
+
+std::string manifest_file_text(const std::string& path) {
+  const std::vector<std::byte> bytes = read_whole_file(path, kMostBytes, ExitCode::kCheckpoint);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 // Takes a manifest apart, line by line.
@@ -109,7 +126,7 @@ std::string manifest_text(const Manifest& manifest) {
             "a run's name, version or data digest has control characters");
   std::string text =
       fmt::format("{}{}\nrun {}\nstep {}\nranks {}\nconfig {}\ndata {}\ntokens {}\nrows {}\nseed {}\nversion {}\n",
-                  kMagic, kFormat, state.run_name, state.step, manifest.ranks, manifest.config_digest,
+                  kMagic, kSchemaVersion, state.run_name, state.step, manifest.ranks, manifest.config_digest,
                   state.data_digest, state.tokens, state.rows, state.seed, state.code_version);
   for (const ManifestFile& file : manifest.files)
     text += fmt::format("file {} {} {}\n", file.name, file.bytes, file.digest);
@@ -119,12 +136,11 @@ std::string manifest_text(const Manifest& manifest) {
 Manifest parse_manifest(const std::string& text) {
   Lines lines(text);
   require(ExitCode::kCheckpoint, text.starts_with(kMagic), "it is no MANIFEST of annulus");
-  // The digest before anything else is believed, but for the format: another one may have no digest in this place.
-  const std::string_view format = lines.take("annulus-checkpoint");
-  require(ExitCode::kCheckpoint, format == kFormat, "its format is not ", kFormat,
-          ", the only one that this version of annulus reads; read it with the version that wrote it");
-  const size_t last = text.rfind("\ndigest ") + 1;
-  require(ExitCode::kCheckpoint, last > 0 && text.substr(last) == "digest " + digest_of(text.substr(0, last)) + "\n",
+  // The digest before anything else is believed, but for the version: another one may say other things everywhere.
+  const std::string_view version = lines.take("annulus-checkpoint");
+  require(ExitCode::kCheckpoint, !is_later_version(version), "it has schema version ", version,
+          ", but this annulus reads version ", kSchemaVersion, "; use the annulus that wrote it, or a later one");
+  require(ExitCode::kCheckpoint, version == fmt::to_string(kSchemaVersion) && ends_with_its_digest(text),
           "it is damaged: its last line is not the digest of those above it");
 
   Manifest manifest;
@@ -151,11 +167,21 @@ Manifest parse_manifest(const std::string& text) {
 
 Manifest read_manifest(const std::string& checkpoint) {
   const std::string path = checkpoint + "/" + kManifestName;
-  const std::vector<std::byte> bytes = read_whole_file(path, kMostBytes, ExitCode::kCheckpoint);
+  const std::string text = manifest_file_text(path);
   try {
-    return parse_manifest(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+    return parse_manifest(text);
   } catch (const UserError& error) {
     fail(ExitCode::kCheckpoint, "cannot use '", path, "': ", error.what());
+  }
+}
+
+bool is_of_later_schema(const std::string& checkpoint) {
+  try {
+    const std::string text = manifest_file_text(checkpoint + "/" + kManifestName);
+    return text.starts_with(kMagic) && is_later_version(Lines(text).take("annulus-checkpoint")) &&
+           ends_with_its_digest(text);
+  } catch (const UserError&) {
+    return false;
   }
 }
 

@@ -11,6 +11,10 @@
 
 namespace annulus {
 
+/// Of the MANIFEST and the parts. In every version the first line of a MANIFEST is "annulus-checkpoint VERSION" and the
+/// last one the digest of those above. Whatever is changed so that this reader would misread it makes a new version.
+constexpr int64_t kSchemaVersion = 1;
+
 constexpr const char* kManifestName = "MANIFEST";
 constexpr const char* kViewName = "view.h5";
 constexpr const char* kFirstPartName = "part-00000-00.h5";  // with the text of the config
@@ -42,6 +46,10 @@ Manifest parse_manifest(const std::string& text);
 
 /// Reads and checks checkpoint/MANIFEST. Throws UserError (66) naming it.
 Manifest read_manifest(const std::string& checkpoint);
+
+/// Whether the checkpoint is whole, by its MANIFEST, but of a higher schema version than this program reads. Throws
+/// nothing.
+bool is_of_later_schema(const std::string& checkpoint);
 
 /// Whether two checkpoints hold the same, by their MANIFESTs; false where one cannot be read.
 bool same_checkpoint(const std::string& a, const std::string& b);

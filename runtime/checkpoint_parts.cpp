@@ -107,8 +107,12 @@ StoredPart write_part(const std::string& directory, const std::string& name, con
 }
 
 LoadedPart read_part(const std::string& checkpoint, const ManifestFile& file) {
+  return parse_listed_part(checkpoint, file, read_listed_file(checkpoint, file));
+}
+
+LoadedPart parse_listed_part(const std::string& checkpoint, const ManifestFile& file, std::vector<std::byte> bytes) {
   LoadedPart part;
-  part.bytes = read_listed_file(checkpoint, file);
+  part.bytes = std::move(bytes);
   try {
     part.contents = parse_part(part.bytes);
     const bool first = file.name == kFirstPartName;

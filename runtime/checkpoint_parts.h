@@ -51,4 +51,7 @@ struct LoadedPart {
 /// Throws UserError (66) naming the file.
 LoadedPart read_part(const std::string& checkpoint, const ManifestFile& file);
 
+/// The second half of it: `bytes` are what read_listed_file() returned.
+LoadedPart parse_listed_part(const std::string& checkpoint, const ManifestFile& file, std::vector<std::byte> bytes);
+
 }  // namespace annulus

@@ -1,7 +1,6 @@
 #include "runtime/checkpoint_save.h"
 
 #include <fmt/format.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
@@ -43,7 +42,7 @@ bool make_directory(const std::string& path) {
   return error == 0;
 }
 
-// Of saves that were killed. A name that is not one of ours is left alone.
+// Of saves and deletions that were killed. A name that is not one of ours is left alone.
 void remove_leftovers(const std::string& checkpoints) {
   std::vector<std::string> leftovers;
   for (const fs::directory_entry& entry : fs::directory_iterator(checkpoints))
@@ -51,7 +50,9 @@ void remove_leftovers(const std::string& checkpoints) {
   for (const std::string& leftover : leftovers) {
     std::error_code error;
     fs::remove_all(leftover, error);
-    if (error) log::warn(concat("cannot remove '", leftover, "', left by a save that was cut off: ", error.message()));
+    if (error)
+      log::warn(
+          concat("cannot remove '", leftover, "', left by a save or a deletion that was cut off: ", error.message()));
   }
 }
 
@@ -62,13 +63,6 @@ void check_space(const std::string& directory, int64_t bytes) {
   const auto free = static_cast<int64_t>(status.f_bavail * status.f_frsize);
   require(ExitCode::kStorage, free >= bytes, "a checkpoint takes ", human_bytes(bytes), " but '", directory, "' has ",
           human_bytes(free), " left; make room there");
-}
-
-std::string random_text() {
-  uint64_t number = 0;
-  require(ExitCode::kOther, getrandom(&number, sizeof number, 0) == sizeof number,
-          "the system gives no random numbers");
-  return fmt::format("{:016x}", number);
 }
 
 Manifest manifest_of(const RunState& state, int num_ranks) {
@@ -101,7 +95,7 @@ std::string begin(const std::string& path, const Manifest& manifest, int64_t byt
   if (exists_already(path, manifest)) return {};
   remove_leftovers(checkpoints);
   if (with_space_check) check_space(checkpoints, bytes);
-  const std::string temporary = path + kTemporaryMark + random_text();
+  const std::string temporary = temporary_name(path);
   make_directory(temporary);
   return temporary;
 }

@@ -152,8 +152,13 @@ Fields train_fields(TrainConfig& train) {
 }
 
 Fields checkpoint_fields(CheckpointConfig& checkpoint) {
-  return {{"checkpoint", "every", "Steps between two checkpoints; 0: only the one at the end, which is always written.",
-           &checkpoint.every, 0, kMostSteps}};
+  return {
+      {"checkpoint", "every", "Steps between two checkpoints; 0: only the one at the end, which is always written.",
+       &checkpoint.every, 0, kMostSteps},
+      {"checkpoint", "keep",
+       "How many of the newest checkpoints to keep; after a save, the older ones are deleted. 0: all.",
+       &checkpoint.keep, 0, kMostSteps},
+  };
 }
 
 // ---- values as text

@@ -47,7 +47,7 @@ struct TrainConfig {
 };
 
 struct CheckpointConfig {
-  int64_t every = 0;
+  int64_t every = 0, keep = 0;
 };
 
 struct Config {

@@ -35,7 +35,8 @@ void Dataset::require_in_vocabulary(int64_t vocab) const {
 std::string Dataset::digest() const {
   constexpr size_t kParts = 64, kPartBytes = size_t{1} << 20;
   const auto bytes = file_.bytes();
-  std::string text = concat(bytes.size(), " bytes\n", digest_of(std::as_bytes(file_.document_starts())), "\n");
+  std::string text = concat(bytes.size(), " bytes\n");
+  if (has_documents()) text += digest_of(std::as_bytes(file_.document_starts()));
   if (bytes.size() <= kParts * kPartBytes)
     text += digest_of(bytes);
   else

@@ -80,6 +80,12 @@ std::string resume(const std::string& from, const std::string& run_directory, co
                    Group& world) {
   const std::vector<std::string> places = candidates(from, run_directory, world);
   for (const std::string& checkpoint : places) {
+    // Not damage to go around: falling back to an older one would throw steps away that a later annulus can go on from.
+    agree(world, [&] {
+      require(ExitCode::kCheckpoint, world.rank() != 0 || !is_of_later_schema(checkpoint), "'", checkpoint,
+              "' was written by a later annulus; this one reads schema version ", kSchemaVersion,
+              " only: use that one, or name an older checkpoint with --resume=PATH");
+    });
     try {
       trainer.load(checkpoint, fitting_state(checkpoint, config, trainer.state(), world));
     } catch (const AgreedError& error) {

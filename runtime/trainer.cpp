@@ -243,7 +243,9 @@ std::vector<TensorRows> Trainer::owned_tensors() {
 }
 
 SavedCheckpoint Trainer::save(const std::string& run_directory) {
-  return save_checkpoint(run_directory, state_, owned_tensors(), ranks_.world);
+  const SavedCheckpoint saved = save_checkpoint(run_directory, state_, owned_tensors(), ranks_.world);
+  if (saved.ok && ranks_.world.rank() == 0) delete_old_checkpoints(run_directory, state_, config_.checkpoint.keep);
+  return saved;
 }
 
 void Trainer::load(const std::string& checkpoint, const RunState& state) {

@@ -50,7 +50,7 @@ class Trainer {
   /// Collective. The loss over the whole validation part, in rows of data.sequence_length.
   ValidationStats validate();
 
-  /// Collective. See save_checkpoint().
+  /// Collective. See save_checkpoint(). Once that is done, checkpoints beyond checkpoint.keep are deleted.
   SavedCheckpoint save(const std::string& run_directory);
 
   /// Collective. Continues from a checkpoint whose state is given (the same on every rank). Throws UserError (66).

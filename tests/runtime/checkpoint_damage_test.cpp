@@ -47,7 +47,15 @@ TEST(CheckpointDamage, LiesOfManifestAreFound) {
     return checkpoint.error();
   };
   EXPECT_EQ(error_with("step 3", "step 3"), "");
-  expect_in("its format is not 1", error_with("checkpoint 1", "checkpoint 2"));
+  for (const char* version : {"2", "10", "999999999"}) {
+    expect_in(concat("it has schema version ", version, ", but this annulus reads version 1"),
+              error_with("checkpoint 1", concat("checkpoint ", version)));
+    EXPECT_TRUE(is_of_later_schema(checkpoint.path));
+  }
+  for (const char* version : {"0", "02", "-1", "2 ", "1.0", "9999999999", ""}) {
+    expect_in("it is damaged", error_with("checkpoint 1", concat("checkpoint ", version)));
+    EXPECT_FALSE(is_of_later_schema(checkpoint.path));
+  }
   expect_in("line 3 holds no whole number", error_with("step 3", "step 03"));
   expect_in("line 3 holds no whole number", error_with("step 3", "step -3"));
   expect_in("line 3 holds no whole number", error_with("step 3", "step 99999999999999999999"));

@@ -36,7 +36,7 @@ const std::string kEveryValue =
     "beta1 = 0.0, beta2 = 0.98, epsilon = 1e-10, weight_decay = 0, max_grad_norm = 0.25, loss_tile = 0x10, mlp_tile = "
     "77, recompute = \"block\", "
     "validate_every = 9, log_every = 4}\n"
-    "checkpoint = {every = 13}\n";
+    "checkpoint = {every = 13, keep = 2}\n";
 
 const std::vector<std::string> kSections = {"run", "model", "data", "parallel", "train", "checkpoint"};
 
@@ -263,8 +263,8 @@ TEST(Config, EveryKeyReachesItsMember) {
   EXPECT_EQ(
       row(c.train.steps, c.train.micro_batch, c.train.learning_rate, c.train.min_learning_rate, c.train.warmup_steps,
           c.train.beta1, c.train.beta2, c.train.epsilon, c.train.weight_decay, c.train.max_grad_norm, c.train.loss_tile,
-          c.train.validate_every, c.train.log_every, c.checkpoint.every),
-      " 1000 8 0.3 0.02 11 0 0.98 1e-10 0 0.25 16 9 4 13");
+          c.train.validate_every, c.train.log_every, c.checkpoint.every, c.checkpoint.keep),
+      " 1000 8 0.3 0.02 11 0 0.98 1e-10 0 0.25 16 9 4 13 2");
 }
 
 TEST(Config, OverridesBeatTheFileAndTheFileBeatsDefaults) {
@@ -358,7 +358,8 @@ TEST(Config, DifferingKeysAreNamedOneByOne) {
   const Config defaults, other = parse_config(kEveryValue, "a.toml");
   EXPECT_EQ(differing_keys(defaults, other, kSections).size(), num_keys() - 1) << "all but the tokenizer differ";
   using Names = std::vector<std::string>;
-  EXPECT_EQ(differing_keys(defaults, other, {"data.path", "checkpoint"}), (Names{"data.path", "checkpoint.every"}));
+  EXPECT_EQ(differing_keys(defaults, other, {"data.path", "checkpoint"}),
+            (Names{"data.path", "checkpoint.every", "checkpoint.keep"}));
   Config changed = defaults;
   changed.train.beta1 = std::nextafter(changed.train.beta1, 1.0);
   EXPECT_EQ(differing_keys(defaults, changed, {"train", "train.beta1"}), Names{"train.beta1"});
