@@ -98,18 +98,26 @@ Fields parallel_fields(ParallelConfig& parallel) {
 }
 
 Fields train_fields(TrainConfig& train) {
+  const std::vector<std::string> schedules = {"cosine", "linear", "wsd", "constant"};
   return {
       {"train", "steps", "Optimizer steps of the whole run.", &train.steps, 1, kMostSteps},
       {"train", "micro_batch",
        "Sequences a ring computes at a time, at most its share of the batch; fewer need less memory.",
        &train.micro_batch, 1, kMostTokenId},
-      {"train", "learning_rate", "Highest learning rate, reached after the warm-up; from there it falls as a cosine.",
-       &train.learning_rate, 0, 100},
-      {"train", "min_learning_rate", "Learning rate at the last step; at most learning_rate.", &train.min_learning_rate,
+      {"train", "learning_rate", "Highest learning rate, reached after the warm-up.", &train.learning_rate, 0, 100},
+      {"train", "min_learning_rate",
+       "Learning rate at the last step (unless schedule is constant); at most learning_rate.", &train.min_learning_rate,
        0, 100},
+      {"train", "schedule",
+       "How the learning rate goes on after the warm-up: down to the last step along a half cosine or a line; wsd "
+       "(warm-up, stable, decay): constant, then a line over the last decay_steps; or constant to the end.",
+       &train.schedule, 0, 0, schedules},
       {"train", "warmup_steps",
        "Steps over which the learning rate rises from 0; 0: no warm-up. A run with fewer steps ends inside it.",
        &train.warmup_steps, 0, kMostSteps},
+      {"train", "decay_steps",
+       "Last steps over which wsd lowers the learning rate, at most steps - warmup_steps; 0 for every other schedule.",
+       &train.decay_steps, 0, kMostSteps},
       {"train", "beta1", "AdamW: decay of the mean of gradients.", &train.beta1, 0, kMostBeta},
       {"train", "beta2", "AdamW: decay of the mean of squared gradients.", &train.beta2, 0, kMostBeta},
       {"train", "epsilon", "AdamW: added to the root of the mean square.", &train.epsilon, kLeastEpsilon, 1},
@@ -230,11 +238,32 @@ void validate_parallel(const ParallelConfig& parallel) {
           " makes all ranks threads of one; set parallel.transport to \"auto\" or parallel.in_process_ranks to 0");
 }
 
+void validate_decay(const TrainConfig& train) {
+  if (train.schedule != "wsd") {
+    require(train.decay_steps == 0, "train.decay_steps = ", train.decay_steps, " is of train.schedule = \"wsd\", but ",
+            "train.schedule = ", quoted_text(train.schedule),
+            "; set train.schedule to \"wsd\" or train.decay_steps to 0");
+    return;
+  }
+  const int64_t room = train.steps - train.warmup_steps;
+  require(room > 0,
+          "train.schedule = \"wsd\" needs steps behind the warm-up to decay in, but train.steps = ", train.steps,
+          " and train.warmup_steps = ", train.warmup_steps, "; set train.warmup_steps below ", train.steps,
+          " or train.steps above ", train.warmup_steps);
+  require(train.decay_steps > 0, "train.schedule = \"wsd\" needs train.decay_steps, the number of last steps over ",
+          "which the learning rate falls; set it from 1 to ", room, " (train.steps - train.warmup_steps), for example ",
+          std::max<int64_t>(room / 5, 1));
+  require(train.decay_steps <= room, "train.decay_steps = ", train.decay_steps, " is more than the ", room,
+          " steps behind the warm-up (train.steps - train.warmup_steps = ", train.steps, " - ", train.warmup_steps,
+          "); set it to at most ", room);
+}
+
 void validate_train(const TrainConfig& train) {
   require(train.min_learning_rate <= train.learning_rate,
           "train.min_learning_rate = ", double_text(train.min_learning_rate),
           " is above train.learning_rate = ", double_text(train.learning_rate), "; set it lower, for example to ",
           fmt::format("{:g}", train.learning_rate / 10));
+  validate_decay(train);
 }
 
 }  // namespace

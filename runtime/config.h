@@ -38,7 +38,8 @@ struct ParallelConfig {
 struct TrainConfig {
   int64_t steps = 100, micro_batch = 1;
   double learning_rate = 1e-3, min_learning_rate = 1e-4;
-  int64_t warmup_steps = 10;
+  std::string schedule = "cosine";
+  int64_t warmup_steps = 10, decay_steps = 0;
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weight_decay = 0.1, max_grad_norm = 1.0;
   int64_t loss_tile = 1024, validate_every = 0, log_every = 1;
 };

@@ -31,7 +31,8 @@ const std::string kEveryValue =
     "global_batch = 7, validation_fraction = 0.1}\n"
     R"(parallel = {dp = 2, cp = 3, placement = "striped", transport = "in-process", isa = "avx2", )"
     "threads = 5, in_process_ranks = 6, timeout_seconds = 1.5}\n"
-    "train = {steps = 1_000, micro_batch = 8, learning_rate = 0.3, min_learning_rate = 0.02, warmup_steps = 11, "
+    "train = {steps = 1_000, schedule = \"wsd\", decay_steps = 17, micro_batch = 8, learning_rate = 0.3, "
+    "min_learning_rate = 0.02, warmup_steps = 11, "
     "beta1 = 0.0, beta2 = 0.98, epsilon = 1e-10, weight_decay = 0, max_grad_norm = 0.25, loss_tile = 0x10, "
     "validate_every = 9, log_every = 4}\n"
     "checkpoint = {every = 13}\n";
@@ -184,6 +185,16 @@ const std::vector<Contradiction> kContradictions = {
     {{"model.width=2048"}, "model.head_dim = 512 (model.width / model.heads) is not a multiple of 8 up to 256"},
     {{"model.vocab=255"}, "model.vocab = 255 is too small for data.tokenizer = \"bytes\""},
     {{"train.min_learning_rate=0.002"}, "train.min_learning_rate = 0.002 is above train.learning_rate = 0.001"},
+    {{"train.schedule=wsd"},
+     "needs train.decay_steps, the number of last steps over which the learning rate falls; set it "
+     "from 1 to 90 (train.steps - train.warmup_steps), for example 18"},
+    {{"train.schedule=wsd", "train.decay_steps=91"},
+     "train.decay_steps = 91 is more than the 90 steps behind the warm-up"},
+    {{"train.schedule=wsd", "train.decay_steps=1", "train.warmup_steps=100"}, "set train.warmup_steps below 100 or"},
+    {{"train.decay_steps=5"},
+     "train.decay_steps = 5 is of train.schedule = \"wsd\", but train.schedule = \"cosine\"; set"},
+    {{"train.schedule=constant", "train.decay_steps=5"},
+     "train.schedule = \"constant\"; set train.schedule to \"wsd\""},
     {{"data.path=\"\""}, "data.path is empty"},
     {{"run.directory=''"}, "run.directory is empty"},
     {{"run.name=''"}, "run.name = \"\" does not name a directory of its own"},
@@ -257,9 +268,9 @@ TEST(Config, EveryKeyReachesItsMember) {
             " 2147483648 7 0.1 2 3 5 6 1.5");
   EXPECT_EQ(
       row(c.train.steps, c.train.micro_batch, c.train.learning_rate, c.train.min_learning_rate, c.train.warmup_steps,
-          c.train.beta1, c.train.beta2, c.train.epsilon, c.train.weight_decay, c.train.max_grad_norm, c.train.loss_tile,
-          c.train.validate_every, c.train.log_every, c.checkpoint.every),
-      " 1000 8 0.3 0.02 11 0 0.98 1e-10 0 0.25 16 9 4 13");
+          c.train.schedule, c.train.decay_steps, c.train.beta1, c.train.beta2, c.train.epsilon, c.train.weight_decay,
+          c.train.max_grad_norm, c.train.loss_tile, c.train.validate_every, c.train.log_every, c.checkpoint.every),
+      " 1000 8 0.3 0.02 11 wsd 17 0 0.98 1e-10 0 0.25 16 9 4 13");
 }
 
 TEST(Config, OverridesBeatTheFileAndTheFileBeatsDefaults) {
@@ -319,6 +330,7 @@ TEST(Config, DerivedWidths) {
 TEST(Config, LegalThoughUnusual) {
   EXPECT_EQ(from_overrides({"train.micro_batch=64"}).train.micro_batch, 64) << "micro_batch above global_batch";
   EXPECT_EQ(from_overrides({"train.warmup_steps=101"}).train.warmup_steps, 101) << "a short try of a long run";
+  EXPECT_EQ(from_overrides({"train.schedule=wsd", "train.decay_steps=90"}).train.decay_steps, 90) << "nothing stable";
   EXPECT_EQ(from_overrides({"parallel.dp=8"}).parallel.dp, 8) << "more rings than sequences";
   EXPECT_EQ(from_overrides({"parallel.cp=3", "parallel.in_process_ranks=3"}).parallel.in_process_ranks, 3);
   EXPECT_EQ(from_overrides({}, "\xEF\xBB\xBF[data]\r\npath = \"x\"\r\n").data.path, "x") << "BOM and CRLF";
