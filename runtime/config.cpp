@@ -67,6 +67,9 @@ Fields data_fields(DataConfig& data) {
        &data.sequence_length, 1, kTwoTo31},
       {"data", "global_batch", "Sequences per step over all ranks; independent of dp, cp and micro_batch.",
        &data.global_batch, 1, kMostTokenId},
+      {"data", "global_batch_tokens",
+       "The same in tokens, a multiple of sequence_length; a run's config.toml has it as global_batch. 0: not given.",
+       &data.global_batch_tokens, 0, kTwoTo62},
       // More than half for validation is nearly always a percentage (5 for 0.05).
       {"data", "validation_fraction", "Fraction of the data kept for validation and never trained on; 0: none.",
        &data.validation_fraction, 0, 0.5},
@@ -101,6 +104,9 @@ Fields train_fields(TrainConfig& train) {
   const std::vector<std::string> schedules = {"cosine", "linear", "wsd", "constant"};
   return {
       {"train", "steps", "Optimizer steps of the whole run.", &train.steps, 1, kMostSteps},
+      {"train", "tokens",
+       "The same in tokens, rounded up to whole steps; a run's config.toml has it as steps. 0: not given.",
+       &train.tokens, 0, kTwoTo62},
       {"train", "micro_batch",
        "Sequences a ring computes at a time, at most its share of the batch; fewer need less memory.",
        &train.micro_batch, 1, kMostTokenId},
@@ -198,6 +204,29 @@ void complete_model(ModelConfig& model) {
   if (model.ffn == 0) model.ffn = rounded_up((8 * model.width + 2) / 3, kFfnStep);
 }
 
+void complete_batch(DataConfig& data) {
+  const int64_t S = data.sequence_length, tokens = data.global_batch_tokens;
+  if (tokens == 0) return;
+  const int64_t below = tokens / S * S, above = below + S;
+  require(tokens % S == 0, "data.global_batch_tokens = ", tokens, " is no whole number of sequences of ",
+          "data.sequence_length = ", S, " tokens; set it to ", below == 0 ? "" : concat(below, " or "), above);
+  const auto most = int64_t(kMostTokenId);
+  require(tokens / S <= most, "data.global_batch_tokens = ", tokens, " is ", tokens / S, " sequences of ",
+          "data.sequence_length = ", S, " tokens, more than the ", most, " of a step; set it to at most ", most * S);
+  data.global_batch = tokens / S;
+  data.global_batch_tokens = 0;
+}
+
+void complete_steps(TrainConfig& train, const DataConfig& data) {
+  if (train.tokens == 0) return;
+  const int64_t per_step = data.global_batch * data.sequence_length;  // below 2^62
+  const int64_t steps = (train.tokens - 1) / per_step + 1;
+  require(steps <= int64_t(kMostSteps), "train.tokens = ", train.tokens, " is ", steps, " steps of ", per_step,
+          " tokens, more than the ", int64_t(kMostSteps), " of a run; lower it, or raise data.global_batch");
+  train.steps = steps;
+  train.tokens = 0;
+}
+
 void validate_run(const RunConfig& run) {
   const bool plain = std::all_of(run.name.begin(), run.name.end(), [](char c) {
     return ('a' <= c && c <= 'z') || ('A' <= c && c <= 'Z') || ('0' <= c && c <= '9') || c == '.' || c == '_' ||
@@ -277,6 +306,12 @@ std::vector<ConfigField> config_fields(Config& config) {
   return all;
 }
 
+const std::vector<TwoWays>& two_ways() {
+  static const std::vector<TwoWays> kTwoWays = {{"data.global_batch", "data.global_batch_tokens"},
+                                                {"train.steps", "train.tokens"}};
+  return kTwoWays;
+}
+
 std::string quoted_text(std::string_view text) {
   std::string quoted = "\"";
   for (const char c : text) {
@@ -340,6 +375,8 @@ void complete_and_validate(Config& config) {
   }
   validate_run(config.run);
   complete_model(config.model);
+  complete_batch(config.data);
+  complete_steps(config.train, config.data);
   validate_data(config.data, config.model, config.train);
   validate_parallel(config.parallel);
   validate_train(config.train);

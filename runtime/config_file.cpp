@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <set>
 #include <system_error>
 
 #include "runtime/core/error.h"
@@ -241,7 +242,9 @@ std::vector<Entry> entries_of(const toml::table& root, const Names& names) {
   return entries;
 }
 
-void apply_text(const std::vector<ConfigField>& fields, std::string_view text, const std::string& file) {
+// Adds the names of the keys it found to `given`.
+void apply_text(const std::vector<ConfigField>& fields, std::string_view text, const std::string& file,
+                std::set<std::string>& given) {
   const Names names(fields);
   toml::table root;
   try {
@@ -257,6 +260,7 @@ void apply_text(const std::vector<ConfigField>& fields, std::string_view text, c
     const ConfigField* field = names.find(section, key);
     if (!field) fail(ExitCode::kUsage, place, ": ", names.unknown_key(section, key));
     set_field(*field, *node, at(file, node->source()));
+    given.insert(field->name());
   }
 }
 
@@ -291,7 +295,7 @@ toml::table override_value(const ConfigField& field, const std::string& value, c
   }
 }
 
-void apply_override(const std::vector<ConfigField>& fields, const std::string& text) {
+void apply_override(const std::vector<ConfigField>& fields, const std::string& text, std::set<std::string>& given) {
   const Names names(fields);
   const std::string shown = printable_text(text);
   const size_t begin = text.starts_with("--") ? 2 : text.starts_with("-"), equals = text.find('=');
@@ -306,11 +310,26 @@ void apply_override(const std::vector<ConfigField>& fields, const std::string& t
   require(!value.empty(), shown, " has no value; write --", name, "=VALUE, ", kind_of(*field));
   const toml::table parsed = override_value(*field, value, shown);
   set_field(*field, *parsed.get("v"), shown);
+  given.insert(field->name());
+}
+
+// Which of the two would hold? An override does not decide it: it replaces the value of its own key only.
+void refuse_both_of_two_ways(Config& config, const std::set<std::string>& given) {
+  const std::vector<ConfigField> fields = config_fields(config);
+  const auto value = [&](const std::string& name) {
+    const auto named = [&](const ConfigField& field) { return field.name() == name; };
+    return value_text(*std::find_if(fields.begin(), fields.end(), named));
+  };
+  for (const TwoWays& two : two_ways())
+    require(given.count(two.key) == 0 || value(two.in_tokens) == "0", two.key, " = ", value(two.key), " and ",
+            two.in_tokens, " = ", value(two.in_tokens), " are both given, but they say the same thing in two ways; ",
+            "leave one of them out (", two.in_tokens, " = 0 is out, too)");
 }
 
 // Names where the values that contradict each other came from.
-void complete_config(Config& config, const std::string& source) {
+void complete_config(Config& config, const std::set<std::string>& given, const std::string& source) {
   try {
+    refuse_both_of_two_ways(config, given);
     complete_and_validate(config);
   } catch (const UserError& error) {
     fail(error.code(), source, ": ", error.what());
@@ -322,17 +341,19 @@ void complete_config(Config& config, const std::string& source) {
 Config read_config(const std::string& path, const std::vector<std::string>& overrides) {
   Config config;
   const std::vector<ConfigField> fields = config_fields(config);
-  apply_text(fields, file_text(path), path);
-  for (const std::string& text : overrides) apply_override(fields, text);
-  complete_config(config, overrides.empty() ? path : path + " with the overrides");
+  std::set<std::string> given;
+  apply_text(fields, file_text(path), path, given);
+  for (const std::string& text : overrides) apply_override(fields, text, given);
+  complete_config(config, given, overrides.empty() ? path : path + " with the overrides");
   return config;
 }
 
 Config parse_config(std::string_view text, const std::string& name_for_messages) {
   Config config;
   require(text.size() <= kMostBytes, name_for_messages, " is larger than 1 MiB, so it is no config");
-  apply_text(config_fields(config), text, name_for_messages);
-  complete_config(config, name_for_messages);
+  std::set<std::string> given;
+  apply_text(config_fields(config), text, name_for_messages, given);
+  complete_config(config, given, name_for_messages);
   return config;
 }
 

@@ -21,17 +21,18 @@ namespace {
 
 const std::string kGood = "[data]\npath = \"x\"\n";  // the least that a run needs
 
-// Every key, by hand, with a valid value other than the default (the tokenizer has but one).
+// Every key, by hand, with a valid value other than the default (the tokenizer has but one, and what is given in
+// sequences and steps is not given in tokens).
 const std::string kEveryValue =
     R"(run = {name = "my-run_2.b", directory = "/tmp/some \"runs\"\\x", seed = 4611686018427387904}
 )"
     "model = {layers = 3, width = 96, heads = 6, kv_heads = 2, head_dim = 24, ffn = 100, vocab = 50257, "
     "tie_embeddings = false, rope_base = 500000, norm_epsilon = 1e-6}\n"
     R"(data = {path = "näme\u0001\n\t#.txt", tokenizer = "bytes", sequence_length = 2147483648, )"
-    "global_batch = 7, validation_fraction = 0.1}\n"
+    "global_batch = 7, global_batch_tokens = 0, validation_fraction = 0.1}\n"
     R"(parallel = {dp = 2, cp = 3, placement = "striped", transport = "in-process", isa = "avx2", )"
     "threads = 5, in_process_ranks = 6, timeout_seconds = 1.5}\n"
-    "train = {steps = 1_000, schedule = \"wsd\", decay_steps = 17, micro_batch = 8, learning_rate = 0.3, "
+    "train = {steps = 1_000, tokens = 0, schedule = \"wsd\", decay_steps = 17, micro_batch = 8, learning_rate = 0.3, "
     "min_learning_rate = 0.02, warmup_steps = 11, "
     "beta1 = 0.0, beta2 = 0.98, epsilon = 1e-10, weight_decay = 0, max_grad_norm = 0.25, loss_tile = 0x10, "
     "validate_every = 9, log_every = 4}\n"
@@ -100,7 +101,8 @@ const std::vector<Bad> kBadFiles = {
     {"[train]\n\n  learning_rte = 1\n",
      "a.toml:3:3: unknown key train.learning_rte; did you mean train.learning_rate?"},
     {"[model]\nseed = 1\n", "a.toml:2:1: unknown key model.seed; did you mean run.seed?"},
-    {"[train]\nxyz = 1\n", "a.toml:2:1: unknown key train.xyz; [train] has steps, micro_batch, learning_rate, "},
+    {"[train]\nxyz = 1\n",
+     "a.toml:2:1: unknown key train.xyz; [train] has steps, tokens, micro_batch, learning_rate, "},
     {"[data]\n\"a\\nb\" = 1\n", "a.toml:2:1: unknown key data.a b; "},
     {"[trian]\nsteps = 1\n", "a.toml:1:2: unknown section [trian]; did you mean [train]?"},
     {"[optimizer]\n", "unknown section [optimizer]; the sections are run, model, data, parallel, train, checkpoint"},
@@ -195,6 +197,17 @@ const std::vector<Contradiction> kContradictions = {
      "train.decay_steps = 5 is of train.schedule = \"wsd\", but train.schedule = \"cosine\"; set"},
     {{"train.schedule=constant", "train.decay_steps=5"},
      "train.schedule = \"constant\"; set train.schedule to \"wsd\""},
+    {{"data.sequence_length=100", "data.global_batch_tokens=1050"},
+     "data.global_batch_tokens = 1050 is no whole number of sequences of data.sequence_length = 100 tokens; set it to "
+     "1000 or 1100"},
+    {{"data.sequence_length=100", "data.global_batch_tokens=99"}, "tokens; set it to 100"},
+    {{"data.sequence_length=1", "data.global_batch_tokens=2147483648"},
+     "more than the 2147483647 of a step; set it to"},
+    {{"train.tokens=4611686018427387904"},
+     "train.tokens = 4611686018427387904 is 1125899906842624 steps of 4096 tokens"},
+    {{"data.global_batch=4", "data.global_batch_tokens=1024"},
+     "data.global_batch = 4 and data.global_batch_tokens = 1024 are both given"},
+    {{"train.tokens=1024", "train.steps=4"}, "train.steps = 4 and train.tokens = 1024 are both given"},
     {{"data.path=\"\""}, "data.path is empty"},
     {{"run.directory=''"}, "run.directory is empty"},
     {{"run.name=''"}, "run.name = \"\" does not name a directory of its own"},
@@ -214,6 +227,8 @@ TEST(Config, ContradictionsAreNamedWithAWayOut) {
     expect_in(" with the overrides: ", message, c.overrides[0]);
   }
   expect_in("a.toml: model.heads = 6 is not", error_of_text(kGood + "[model]\nheads = 6\n"), "model.heads");
+  expect_in("a.toml: train.steps = 9 and train.tokens = 9 are both given",
+            error_of_text(kGood + "[train]\nsteps = 9\ntokens = 9\n"), "steps and tokens");
   expect_in("a.toml: data.path is empty", error_of_text(""), "empty file");
 }
 
@@ -327,6 +342,24 @@ TEST(Config, DerivedWidths) {
   EXPECT_EQ(model({"model.width=100", "model.head_dim=8"}).head_dim, 8) << "width need not be heads * head_dim";
 }
 
+TEST(Config, TokensBecomeSequencesAndSteps) {
+  const Config c = from_overrides({"data.sequence_length=100", "data.global_batch_tokens=700", "train.tokens=7001"});
+  EXPECT_EQ(row(c.data.global_batch, c.data.global_batch_tokens, c.train.steps, c.train.tokens), " 7 0 11 0");
+  const Config again = parse_config(config_text(c), "config.toml");
+  EXPECT_EQ(differing_keys(c, again, kSections), std::vector<std::string>{});
+  const auto steps = [](const std::string& tokens) {
+    return from_overrides({"data.sequence_length=100", "data.global_batch=7", "train.tokens=" + tokens}).train.steps;
+  };
+  EXPECT_EQ(row(steps("1"), steps("699"), steps("700"), steps("701"), steps("1400")), " 1 1 1 2 2");
+  EXPECT_EQ(steps("0"), 100) << "0: the default of train.steps";
+  EXPECT_EQ(from_overrides({"data.global_batch=3", "data.global_batch_tokens=0"}).data.global_batch, 3);
+  EXPECT_EQ(from_overrides({"train.steps=3", "train.tokens=0"}).train.steps, 3);
+  const Config most = from_overrides(  // as many tokens as a step may have, in one step
+      {"data.sequence_length=2147483648", "data.global_batch_tokens=4611686016279904256", "train.steps=1",
+       "train.micro_batch=1"});
+  EXPECT_EQ(row(most.data.global_batch), " 2147483647");
+}
+
 TEST(Config, LegalThoughUnusual) {
   EXPECT_EQ(from_overrides({"train.micro_batch=64"}).train.micro_batch, 64) << "micro_batch above global_batch";
   EXPECT_EQ(from_overrides({"train.warmup_steps=101"}).train.warmup_steps, 101) << "a short try of a long run";
@@ -363,7 +396,7 @@ TEST(Config, DoublesReadBackToTheLastBit) {
 
 TEST(Config, DifferingKeysAreNamedOneByOne) {
   const Config defaults, other = parse_config(kEveryValue, "a.toml");
-  EXPECT_EQ(differing_keys(defaults, other, kSections).size(), num_keys() - 1) << "all but the tokenizer differ";
+  EXPECT_EQ(differing_keys(defaults, other, kSections).size(), num_keys() - 3) << "all but tokenizer and two zeros";
   using Names = std::vector<std::string>;
   EXPECT_EQ(differing_keys(defaults, other, {"data.path", "checkpoint"}), (Names{"data.path", "checkpoint.every"}));
   Config changed = defaults;
