@@ -23,8 +23,9 @@ constexpr double kLeastEpsilon = 1e-30;                  // zero, in fp32 too, w
 constexpr int64_t kHeadDimStep = 8, kMostHeadDim = 256;  // what the attention kernels are built for
 constexpr int64_t kFfnStep = 64;                         // whole vectors and cache lines in every matrix product
 constexpr int64_t kByteValues = 256;
-constexpr size_t kMostNameBytes = 200;  // file systems stop at 255, and temporary names add to it
-constexpr size_t kMostShown = 160;      // bytes of somebody's text in a message
+constexpr size_t kMostNameBytes = 200;   // file systems stop at 255, and temporary names add to it
+constexpr size_t kMostTextBytes = 4096;  // no path may be longer
+constexpr size_t kMostShown = 160;       // bytes of somebody's text in a message
 
 using Fields = std::vector<ConfigField>;
 
@@ -161,8 +162,6 @@ bool in_bounds(const ConfigField& field) {
   return true;
 }
 
-bool is_control(char c) { return (0 <= c && c < ' ') || c == '\x7f'; }
-
 std::string type_of(const ConfigField& field) {
   if (std::holds_alternative<int64_t*>(field.value)) return "integer";
   if (std::holds_alternative<double*>(field.value)) return "number";
@@ -258,6 +257,8 @@ void validate_data(const DataConfig& data, const ModelConfig& model, const Train
 
 void validate_parallel(const ParallelConfig& parallel) {
   const int64_t ranks = parallel.dp * parallel.cp, threads = parallel.in_process_ranks;
+  require(ranks <= int64_t(kMostRanks), "parallel.dp * parallel.cp = ", parallel.dp, " * ", parallel.cp, " = ", ranks,
+          " is more than ", int64_t(kMostRanks), " ranks; lower one of them");
   if (threads == 0) return;
   require(threads == ranks, "parallel.in_process_ranks = ", threads,
           " differs from parallel.dp * parallel.cp = ", parallel.dp, " * ", parallel.cp, " = ", ranks, "; set it to ",
@@ -305,6 +306,8 @@ std::vector<ConfigField> config_fields(Config& config) {
     all.insert(all.end(), section.begin(), section.end());
   return all;
 }
+
+bool is_control(char c) { return (0 <= c && c < ' ') || c == '\x7f'; }
 
 const std::vector<TwoWays>& two_ways() {
   static const std::vector<TwoWays> kTwoWays = {{"data.global_batch", "data.global_batch_tokens"},
@@ -363,6 +366,9 @@ std::string value_problem(const ConfigField& field) {
   if (!text) return "";
   if ((*text)->find('\0') != std::string::npos)
     return fact + " holds a NUL character, which ends every name; remove it";
+  if (field.choices.empty() && (*text)->size() > kMostTextBytes)
+    return fact + concat(" has ", (*text)->size(), " bytes, more than the ", kMostTextBytes,
+                         " that a path may have; shorten it");
   if (field.choices.empty() || std::count(field.choices.begin(), field.choices.end(), **text) > 0) return "";
   const std::string near = nearest(**text, field.choices);
   return fact + " is not one of " + list_text(field.choices) + (near.empty() ? "" : "; did you mean \"" + near + "\"?");

@@ -84,6 +84,9 @@ std::string quoted_text(std::string_view text);
 /// "a, b, c"
 std::string list_text(const std::vector<std::string>& names);
 
+/// Whether `c` is an ASCII control character: of those, text holds only tabs and ends of lines.
+bool is_control(char c);
+
 /// `text` for a message: on one line, harmless to a terminal, and cut where it is long.
 std::string printable_text(std::string_view text);
 

@@ -6,6 +6,7 @@
 #undef TOML_HEADER_ONLY
 #define TOML_HEADER_ONLY 1
 #define TOML_ASSERT(condition) static_assert(true)
+#include <fmt/format.h>
 #include <toml++/toml.h>
 
 #include <algorithm>
@@ -43,19 +44,27 @@ std::string at(const std::string& file, const toml::source_region& source) {
 // What toml++ must not see: it nests a table per dot of a key and recurses as deep to free them, and its test for white
 // space is undefined for much of what is not ASCII. Quotes and comments may hold both.
 void refuse_traps(std::string_view text) {
+  for (const std::string_view mark : {"\xFF\xFE", "\xFE\xFF"})
+    if (text.starts_with(mark)) throw SyntaxError{"this is UTF-16; save it as UTF-8", 1, 1};
   char inside = 0;  // the quote or # that began what we are in
-  size_t dots = 0, line = 1, column = 0;
+  size_t dots = 0, line = 1, column = 0, quote_column = 0;
   for (size_t i = text.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0; i < text.size(); ++i) {
     const char c = text[i];
     column += (c & 0xC0) != 0x80;  // counts characters, not bytes
-    if (c == '\n') {
+    if (is_control(c) && c != '\n' && c != '\r' && c != '\t') {
+      throw SyntaxError{fmt::format("a control character (U+{:04X}), so this is no text; write a TOML config", int{c}),
+                        line, column};
+    } else if (c == '\n' && (inside == '"' || inside == '\'')) {
+      throw SyntaxError{concat("the string that begins here does not end on its line; close it with ", inside), line,
+                        quote_column};
+    } else if (c == '\n') {
       inside = 0, column = 0, ++line;
     } else if (inside == '"' && c == '\\' && i + 1 < text.size() && text[i + 1] != '\n') {
       ++i, ++column;
     } else if (inside != 0) {
       if (inside == c && c != '#') inside = 0;
     } else if (c == '"' || c == '\'' || c == '#') {
-      inside = c;
+      inside = c, quote_column = column;
       const bool is_long = c != '#' && text.substr(i, 3) == std::string(3, c);
       if (is_long)
         throw SyntaxError{"no value here needs a string over several lines; write it on one, in single \" or '", line,
@@ -68,16 +77,28 @@ void refuse_traps(std::string_view text) {
   }
 }
 
+// What to do about a syntax error, of which toml++ tells only the fact.
+std::string mend_of(const std::string& error) {
+  const std::pair<const char*, const char*> kMends[] = {
+      {"could not determine value type", "; strings stand in double quotes"},
+      {"expected '", "; strings stand in double quotes"},  // 'true', 'inf', ... from its first letter
+      {"representable in 64 bits", "; write a smaller number: no key takes one that large"},
+      {"could not be interpreted as a value", "; write a number that a double can hold, at most 1.7e308"},
+      {"utf-8", "; save the file as UTF-8"},
+      {"cannot redefine", "; leave one of the two out"},
+  };
+  for (const auto& [words, mend] : kMends)
+    if (error.find(words) != std::string::npos) return mend;
+  return "";
+}
+
 toml::table toml_table(std::string_view text) {
   refuse_traps(text);
   try {
     return toml::parse(text);
   } catch (const toml::parse_error& error) {
     std::string what(error.description());
-    const bool is_word = what.find("could not determine value type") != std::string::npos ||
-                         what.find("expected '") != std::string::npos;  // 'true', 'inf', ... from its first letter
-    what = printable_text(what) + (is_word ? "; strings stand in double quotes" : "");
-    throw SyntaxError{what, error.source().begin.line, error.source().begin.column};
+    throw SyntaxError{printable_text(what) + mend_of(what), error.source().begin.line, error.source().begin.column};
   }
 }
 
@@ -269,6 +290,8 @@ std::string file_text(const std::string& path) {
   const std::string shown = printable_text(path);
   require(!std::filesystem::is_directory(path, ignored), shown,
           " is a directory; give the path of a TOML config in it");
+  require(!std::filesystem::exists(path, ignored) || std::filesystem::is_regular_file(path, ignored), shown,
+          " is a pipe or a device; give the path of a TOML config, which every rank can read");
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
   require(file || errno != ENOENT, quoted_text(shown), " does not exist; give the path of a TOML config");
   require(file != nullptr, shown, " cannot be opened: ", std::generic_category().message(errno),

@@ -16,7 +16,7 @@ namespace annulus {
 
 Dataset::Dataset(const DataConfig& config) {
   const std::string& path = config.path;
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe, too, is opened at once
   require(ExitCode::kData, file >= 0, "data.path: cannot open '", path, "': ", std::strerror(errno),
           "; give a text file that every node can read");
   struct stat status = {};

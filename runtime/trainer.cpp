@@ -129,8 +129,9 @@ void Trainer::require_memory_fits() const {
   }
   const int64_t available = available_memory() / ranks_.ranks_per_node;
   require(ExitCode::kMemory, needed <= available, "this run needs ", human_bytes(needed), " per rank (", parts,
-          ") but this node has ", human_bytes(available), " left for each of its ", ranks_.ranks_per_node,
-          " ranks; use more nodes (parallel.cp), a smaller train.micro_batch, or a shorter data.sequence_length");
+          ") but this node has ", human_bytes(available), " left for each rank (", ranks_.ranks_per_node,
+          " here); use more nodes (parallel.cp), a smaller train.micro_batch, a shorter data.sequence_length or a "
+          "smaller model");
 }
 
 void Trainer::allocate() {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""launch/slurm/train.sbatch as Slurm would run it: a stand-in for srun notes what it was asked for and starts the ranks."""
+"""launch/slurm/train.sbatch as Slurm would run it: a stand-in for srun notes what it is asked for and starts ranks."""
 import os
 import shutil
 

@@ -260,7 +260,8 @@ TEST(Config, DeepNestingIsRefusedAndNotRecursedInto) {
   expect_in("takes an integer", error_of_override("--train.steps={" + dotted + "a=1}"), "dotted override");
   expect_in("not valid TOML: ", error_of_text("a = " + std::string(500000, '[')), "brackets");
   expect_in("not valid TOML: ", error_of_text("a = " + braces), "braces");
-  EXPECT_EQ(parse_config("[data] # " + dotted + "\npath = '" + dotted + "'", "a.toml").data.path, dotted);
+  const std::string path = dotted.substr(0, 4000);
+  EXPECT_EQ(parse_config("[data] # " + dotted + "\npath = '" + path + "'", "a.toml").data.path, path);
 }
 
 template <class... Values>
