@@ -12,9 +12,11 @@
 #include "comm/choose_transport.h"
 #include "kernels/cpu/isa.h"
 #include "launch/commands.h"
+#include "launch/output_path.h"
 #include "launch/rank_env.h"
 #include "model/ring_attention.h"
 #include "runtime/core/log.h"
+#include "runtime/core/memory.h"
 #include "runtime/hdf5_file.h"
 
 namespace annulus {
@@ -62,14 +64,30 @@ Problem read_problem(const Hdf5Reader& file, const std::string& path) {
   require(ExitCode::kData, v[0] == k[0] && v[1] == k[1] && v[2] == k[2], path, ": v is ", v.text(), " but k is ",
           k.text(), "; B, Sk and K must agree");
   require(ExitCode::kData, dout == Shape({q[0], q[1], q[2], v[3]}), path, ": dout is ", dout.text(), ", expected ",
-          Shape({q[0], q[1], q[2], v[3]}).text());
+          Shape({q[0], q[1], q[2], v[3]}).text(), ", the shape of the output: B, S and H of q, Dv of v");
   Problem problem = {q[0], q[1], k[1], {q[0], q[2], k[2], q[3], v[3]}, {}, 0.0f};
   require_supported({q[0], q[1], k[1], q[2], k[2], q[3], v[3]}, path, ExitCode::kData);
   problem.mask = read_mask(file, path, problem.Sq, problem.Sk);
   const double scale = file.number_attribute("softmax_scale").value_or(1.0 / std::sqrt(static_cast<double>(q[3])));
-  require(ExitCode::kData, std::isfinite(scale), path, ": softmax_scale is not finite");
+  require(ExitCode::kData, std::isfinite(scale), path,
+          ": softmax_scale is not finite; write a number, or leave the attribute out for 1 / sqrt(D)");
   problem.softmax_scale = static_cast<float>(scale);
   return problem;
+}
+
+// A rank's tensors and, on rank 0, a whole result, as doubles: what a file declares may be more than 64 bits can count.
+void require_memory(const Problem& problem, const std::string& path, const Group& world, const NodeShare& share) {
+  const auto& n = problem.heads;
+  const auto B = static_cast<double>(n.B), Sq = static_cast<double>(problem.Sq), Sk = static_cast<double>(problem.Sk);
+  const auto D = static_cast<double>(n.Dqk + n.Dv), widest = static_cast<double>(std::max(n.Dqk, n.Dv));
+  const double queries = B * Sq * static_cast<double>(n.H), keys = B * Sk * static_cast<double>(n.K);
+  const double mine = 2 * (queries + keys) * D / world.size();  // q, out, k, v and their gradients
+  const double bytes = (mine + (world.rank() == 0 ? std::max(queries, keys) * widest : 0.0)) * sizeof(float);
+  const double available = static_cast<double>(available_memory()) / share.ranks_per_node;
+  constexpr double kGib = 1024.0 * 1024.0 * 1024.0;
+  require(ExitCode::kMemory, bytes <= available, path, fmt::format(": its tensors need {:.1f} GiB", bytes / kGib),
+          " on this rank, but ", fmt::format("{:.1f} GiB", available / kGib),
+          " are left for each rank of the node; use ", "fewer tokens or more nodes");
 }
 
 // (B, T, heads, D): the tokens of `segments`, in local order. Refuses what is not finite.
@@ -291,14 +309,17 @@ void attention_on(const AttentionCommand& options, Group& world) {
     std::error_code none;
     require(!std::filesystem::equivalent(options.in, options.out, none), "'", options.out,
             "' is the input itself; give another path for the output");
+    if (world.rank() == 0) require_output_path(options.out, "the output");
     cpu::choose_isa(options.isa);
   });
   world.set_timeout(options.timeout_seconds);
-  share_of_node(world, options.threads);
+  const NodeShare share = share_of_node(world, options.threads);
   std::unique_ptr<Hdf5Reader> file;
   const Problem problem = agree(world, [&] {
     file = std::make_unique<Hdf5Reader>(options.in);
-    return read_problem(*file, options.in);
+    Problem read = read_problem(*file, options.in);
+    require_memory(read, options.in, world, share);
+    return read;
   });
   AttentionRun run(options, problem, world);
   agree(world, [&] { run.read(*file); });

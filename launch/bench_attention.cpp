@@ -12,6 +12,7 @@
 #include "kernels/cpu/isa.h"
 #include "kernels/elementwise.h"
 #include "launch/commands.h"
+#include "launch/output_path.h"
 #include "runtime/core/log.h"
 #include "runtime/core/rng.h"
 #include "runtime/run_directory.h"
@@ -126,6 +127,7 @@ void bench_attention(const BenchOptions& options) {
   cpu::set_num_threads(options.threads);
   const auto lengths = options.lengths.empty() ? std::vector<int64_t>{2048, 4096, 8192} : options.lengths;
   const auto widths = options.widths.empty() ? std::vector<int64_t>{64, 128} : options.widths;
+  if (!options.json.empty()) require_output_path(options.json, "--json");
   for (const int64_t D : widths) require_supported({1, 1, 1, 1, 1, D, D}, "bench attention");
   const double peak = measure_peak(options.threads);
   const char* isa = cpu::isa_kernels().name;

@@ -30,6 +30,16 @@ std::string isa_names() {
   return names;
 }
 
+// CLI::Range lets NaN through.
+CLI::Validator number_in(double least, double most) {
+  return {[=](std::string& text) {
+            double value = 0.0;
+            const bool ok = CLI::detail::lexical_cast(text, value) && least <= value && value <= most;
+            return ok ? std::string() : fmt::format("Value {} not in range {} to {}", text, least, most);
+          },
+          fmt::format("FLOAT in [{} - {}]", least, most)};
+}
+
 void add_train(CLI::App& app, Command& command) {
   auto* sub =
       app.add_subcommand("train", "Train a model: the run described by CONFIG.toml, on the ranks it is started with");
@@ -94,7 +104,7 @@ void add_attention(CLI::App& app, Command& command) {
       ->check(CLI::Range(1, 1000000));
   sub->add_option("--timeout-seconds", o->timeout_seconds, "Give up waiting for another rank after this long")
       ->capture_default_str()
-      ->check(CLI::Range(0.001, 1e9));
+      ->check(number_in(0.001, 1e9));
   sub->callback([=, &command] { command = [=](Group& processes) { attention(*o, processes); }; });
 }
 
@@ -142,7 +152,7 @@ void add_sample(CLI::App& app, Command& command) {
   sub->add_option("--length", o->length, "Tokens to write")->capture_default_str()->check(CLI::Range(1, 1 << 24));
   sub->add_option("--temperature", o->temperature, "0: always the likeliest token; 1: as the model believes")
       ->capture_default_str()
-      ->check(CLI::Range(0.0, 100.0));
+      ->check(number_in(0.0, 100.0));
   sub->add_option("--top-k", o->top_k, "Only among the k likeliest tokens; 0: all")
       ->capture_default_str()
       ->check(CLI::Range(0, 1 << 30));
@@ -187,7 +197,7 @@ int run(const Command& command) {
   } catch (const UserError& error) {
     return fail_alone(error.what(), error.code());
   } catch (const std::bad_alloc&) {
-    return fail_alone("out of memory", ExitCode::kMemory);
+    return fail_alone("out of memory; use shorter sequences, fewer ranks on a node, or more nodes", ExitCode::kMemory);
   } catch (const std::exception& error) {
     return fail_alone(error.what(), ExitCode::kOther);
   }
@@ -199,6 +209,8 @@ std::string problem_of(int argc, char** argv, const std::vector<std::string>& co
     const std::string word = argv[i];
     if (word.starts_with("--") && word.ends_with("=")) return "'" + word + "' gives no value; write one behind the =";
   }
+  if (argc > 2 && argv[1] == std::string("bench") && argv[2][0] != '-' && argv[2] != std::string("attention"))
+    return fmt::format("there is no benchmark '{}'; there is: annulus bench attention", argv[2]);
   if (argc < 2 || argv[1][0] == '-' || std::find(commands.begin(), commands.end(), argv[1]) != commands.end())
     return {};
   const std::string near = nearest(argv[1], commands);

@@ -14,12 +14,13 @@ ranks="" hostfile="" options=()
 while [[ $# -gt 0 && $1 != -- ]]; do
   case $1 in
     -np | -n) ranks=${2:-}; shift 2 || wrong "$usage" ;;
-    --hostfile) hostfile=${2:-}; options+=(--hostfile "$hostfile"); shift 2 || wrong "$usage" ;;
+    --hostfile) hostfile=${2:-}; [[ -n $hostfile ]] || wrong "$usage"; options+=(--hostfile "$hostfile"); shift 2 || wrong "$usage" ;;
     -h | --help) echo "$usage"; exit 0 ;;
     *) options+=("$1"); shift ;;
   esac
 done
 [[ $# -gt 1 && $ranks =~ ^[1-9][0-9]*$ ]] || wrong "$usage"
+[[ ${#ranks} -le 5 ]] || wrong "-np $ranks is more ranks than annulus takes (dp x cp is at most 65536)"
 shift  # the --
 
 program=${ANNULUS:-}  # another build than the ones below
@@ -29,7 +30,7 @@ done
 [[ -n $program ]] || wrong "no annulus found; build it first: cmake --preset release && cmake --build --preset release"
 [[ -f $program && -x $program ]] || wrong "ANNULUS=$program is not a program; leave it unset, or give the path of annulus"
 command -v mpirun >/dev/null || wrong "no mpirun found; apt-get install openmpi-bin (or launch/setup.sh)"
-[[ -z $hostfile || -r $hostfile ]] || wrong "cannot read the hostfile $hostfile"
+[[ -z $hostfile || -r $hostfile ]] || wrong "cannot read the hostfile $hostfile; it has a line 'HOST slots=N' for each node"
 
 [[ $(id -u) -ne 0 ]] || options+=(--allow-run-as-root)
 cores=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)

@@ -23,8 +23,9 @@ constexpr double kLeastEpsilon = 1e-30;                  // zero, in fp32 too, w
 constexpr int64_t kHeadDimStep = 8, kMostHeadDim = 256;  // what the attention kernels are built for
 constexpr int64_t kFfnStep = 64;                         // whole vectors and cache lines in every matrix product
 constexpr int64_t kByteValues = 256;
-constexpr size_t kMostNameBytes = 200;  // file systems stop at 255, and temporary names add to it
-constexpr size_t kMostShown = 160;      // bytes of somebody's text in a message
+constexpr size_t kMostNameBytes = 200;   // file systems stop at 255, and temporary names add to it
+constexpr size_t kMostTextBytes = 4096;  // no path may be longer
+constexpr size_t kMostShown = 160;       // bytes of somebody's text in a message
 
 using Fields = std::vector<ConfigField>;
 
@@ -82,6 +83,9 @@ Fields data_fields(DataConfig& data) {
        &data.sequence_length, 1, kTwoTo31},
       {"data", "global_batch", "Sequences per step over all ranks; independent of dp, cp and micro_batch.",
        &data.global_batch, 1, kMostTokenId},
+      {"data", "global_batch_tokens",
+       "The same in tokens, a multiple of sequence_length; a run's config.toml has it as global_batch. 0: not given.",
+       &data.global_batch_tokens, 0, kTwoTo62},
       // More than half for validation is nearly always a percentage (5 for 0.05).
       {"data", "validation_fraction", "Fraction of the data kept for validation and never trained on; 0: none.",
        &data.validation_fraction, 0, 0.5},
@@ -113,18 +117,29 @@ Fields parallel_fields(ParallelConfig& parallel) {
 }
 
 Fields train_fields(TrainConfig& train) {
+  const std::vector<std::string> schedules = {"cosine", "linear", "wsd", "constant"};
   return {
       {"train", "steps", "Optimizer steps of the whole run.", &train.steps, 1, kMostSteps},
+      {"train", "tokens",
+       "The same in tokens, rounded up to whole steps; a run's config.toml has it as steps. 0: not given.",
+       &train.tokens, 0, kTwoTo62},
       {"train", "micro_batch",
        "Sequences a ring computes at a time, at most its share of the batch; fewer need less memory.",
        &train.micro_batch, 1, kMostTokenId},
-      {"train", "learning_rate", "Highest learning rate, reached after the warm-up; from there it falls as a cosine.",
-       &train.learning_rate, 0, 100},
-      {"train", "min_learning_rate", "Learning rate at the last step; at most learning_rate.", &train.min_learning_rate,
+      {"train", "learning_rate", "Highest learning rate, reached after the warm-up.", &train.learning_rate, 0, 100},
+      {"train", "min_learning_rate",
+       "Learning rate at the last step (unless schedule is constant); at most learning_rate.", &train.min_learning_rate,
        0, 100},
+      {"train", "schedule",
+       "How the learning rate goes on after the warm-up: down to the last step along a half cosine or a line; wsd "
+       "(warm-up, stable, decay): constant, then a line over the last decay_steps; or constant to the end.",
+       &train.schedule, 0, 0, schedules},
       {"train", "warmup_steps",
        "Steps over which the learning rate rises from 0; 0: no warm-up. A run with fewer steps ends inside it.",
        &train.warmup_steps, 0, kMostSteps},
+      {"train", "decay_steps",
+       "Last steps over which wsd lowers the learning rate, at most steps - warmup_steps; 0 for every other schedule.",
+       &train.decay_steps, 0, kMostSteps},
       {"train", "beta1", "AdamW: decay of the mean of gradients.", &train.beta1, 0, kMostBeta},
       {"train", "beta2", "AdamW: decay of the mean of squared gradients.", &train.beta2, 0, kMostBeta},
       {"train", "epsilon", "AdamW: added to the root of the mean square.", &train.epsilon, kLeastEpsilon, 1},
@@ -177,8 +192,6 @@ bool in_bounds(const ConfigField& field) {
   return true;
 }
 
-bool is_control(char c) { return (0 <= c && c < ' ') || c == '\x7f'; }
-
 std::string type_of(const ConfigField& field) {
   if (std::holds_alternative<int64_t*>(field.value)) return "integer";
   if (std::holds_alternative<double*>(field.value)) return "number";
@@ -220,6 +233,29 @@ void complete_model(ModelConfig& model) {
   if (model.ffn == 0) model.ffn = rounded_up((8 * model.width + 2) / 3, kFfnStep);
 }
 
+void complete_batch(DataConfig& data) {
+  const int64_t S = data.sequence_length, tokens = data.global_batch_tokens;
+  if (tokens == 0) return;
+  const int64_t below = tokens / S * S, above = below + S;
+  require(tokens % S == 0, "data.global_batch_tokens = ", tokens, " is no whole number of sequences of ",
+          "data.sequence_length = ", S, " tokens; set it to ", below == 0 ? "" : concat(below, " or "), above);
+  const auto most = int64_t(kMostTokenId);
+  require(tokens / S <= most, "data.global_batch_tokens = ", tokens, " is ", tokens / S, " sequences of ",
+          "data.sequence_length = ", S, " tokens, more than the ", most, " of a step; set it to at most ", most * S);
+  data.global_batch = tokens / S;
+  data.global_batch_tokens = 0;
+}
+
+void complete_steps(TrainConfig& train, const DataConfig& data) {
+  if (train.tokens == 0) return;
+  const int64_t per_step = data.global_batch * data.sequence_length;  // below 2^62
+  const int64_t steps = (train.tokens - 1) / per_step + 1;
+  require(steps <= int64_t(kMostSteps), "train.tokens = ", train.tokens, " is ", steps, " steps of ", per_step,
+          " tokens, more than the ", int64_t(kMostSteps), " of a run; lower it, or raise data.global_batch");
+  train.steps = steps;
+  train.tokens = 0;
+}
+
 void validate_run(const RunConfig& run) {
   const bool plain = std::all_of(run.name.begin(), run.name.end(), [](char c) {
     return ('a' <= c && c <= 'z') || ('A' <= c && c <= 'Z') || ('0' <= c && c <= '9') || c == '.' || c == '_' ||
@@ -254,6 +290,8 @@ void validate_data(const DataConfig& data, const ModelConfig& model, const Train
 
 void validate_parallel(const ParallelConfig& parallel) {
   const int64_t ranks = parallel.dp * parallel.cp, threads = parallel.in_process_ranks;
+  require(ranks <= int64_t(kMostRanks), "parallel.dp * parallel.cp = ", parallel.dp, " * ", parallel.cp, " = ", ranks,
+          " is more than ", int64_t(kMostRanks), " ranks; lower one of them");
   if (threads == 0) return;
   require(threads == ranks, "parallel.in_process_ranks = ", threads,
           " differs from parallel.dp * parallel.cp = ", parallel.dp, " * ", parallel.cp, " = ", ranks, "; set it to ",
@@ -263,11 +301,32 @@ void validate_parallel(const ParallelConfig& parallel) {
           " makes all ranks threads of one; set parallel.transport to \"auto\" or parallel.in_process_ranks to 0");
 }
 
+void validate_decay(const TrainConfig& train) {
+  if (train.schedule != "wsd") {
+    require(train.decay_steps == 0, "train.decay_steps = ", train.decay_steps, " is of train.schedule = \"wsd\", but ",
+            "train.schedule = ", quoted_text(train.schedule),
+            "; set train.schedule to \"wsd\" or train.decay_steps to 0");
+    return;
+  }
+  const int64_t room = train.steps - train.warmup_steps;
+  require(room > 0,
+          "train.schedule = \"wsd\" needs steps behind the warm-up to decay in, but train.steps = ", train.steps,
+          " and train.warmup_steps = ", train.warmup_steps, "; set train.warmup_steps below ", train.steps,
+          " or train.steps above ", train.warmup_steps);
+  require(train.decay_steps > 0, "train.schedule = \"wsd\" needs train.decay_steps, the number of last steps over ",
+          "which the learning rate falls; set it from 1 to ", room, " (train.steps - train.warmup_steps), for example ",
+          std::max<int64_t>(room / 5, 1));
+  require(train.decay_steps <= room, "train.decay_steps = ", train.decay_steps, " is more than the ", room,
+          " steps behind the warm-up (train.steps - train.warmup_steps = ", train.steps, " - ", train.warmup_steps,
+          "); set it to at most ", room);
+}
+
 void validate_train(const TrainConfig& train) {
   require(train.min_learning_rate <= train.learning_rate,
           "train.min_learning_rate = ", double_text(train.min_learning_rate),
           " is above train.learning_rate = ", double_text(train.learning_rate), "; set it lower, for example to ",
           fmt::format("{:g}", train.learning_rate / 10));
+  validate_decay(train);
 }
 
 }  // namespace
@@ -283,6 +342,14 @@ std::vector<ConfigField> config_fields(Config& config) {
                                              train_fields(config.train), checkpoint_fields(config.checkpoint)})
     all.insert(all.end(), section.begin(), section.end());
   return all;
+}
+
+bool is_control(char c) { return (0 <= c && c < ' ') || c == '\x7f'; }
+
+const std::vector<TwoWays>& two_ways() {
+  static const std::vector<TwoWays> kTwoWays = {{"data.global_batch", "data.global_batch_tokens"},
+                                                {"train.steps", "train.tokens"}};
+  return kTwoWays;
 }
 
 std::string quoted_text(std::string_view text) {
@@ -336,6 +403,9 @@ std::string value_problem(const ConfigField& field) {
   if (!text) return "";
   if ((*text)->find('\0') != std::string::npos)
     return fact + " holds a NUL character, which ends every name; remove it";
+  if (field.choices.empty() && (*text)->size() > kMostTextBytes)
+    return fact + concat(" has ", (*text)->size(), " bytes, more than the ", kMostTextBytes,
+                         " that a path may have; shorten it");
   if (field.choices.empty() || std::count(field.choices.begin(), field.choices.end(), **text) > 0) return "";
   const std::string near = nearest(**text, field.choices);
   return fact + " is not one of " + list_text(field.choices) + (near.empty() ? "" : "; did you mean \"" + near + "\"?");
@@ -348,6 +418,8 @@ void complete_and_validate(Config& config) {
   }
   validate_run(config.run);
   complete_model(config.model);
+  complete_batch(config.data);
+  complete_steps(config.train, config.data);
   validate_data(config.data, config.model, config.train);
   validate_parallel(config.parallel);
   validate_train(config.train);

@@ -26,7 +26,7 @@ struct DataConfig {
   std::string format = "auto", tokenizer = "bytes";
   int64_t end_of_document = -1;
   bool document_mask = true, restart_positions = true;
-  int64_t sequence_length = 1024, global_batch = 4;
+  int64_t sequence_length = 1024, global_batch = 4, global_batch_tokens = 0;
   double validation_fraction = 0.05;
 };
 
@@ -38,9 +38,10 @@ struct ParallelConfig {
 };
 
 struct TrainConfig {
-  int64_t steps = 100, micro_batch = 1;
+  int64_t steps = 100, tokens = 0, micro_batch = 1;
   double learning_rate = 1e-3, min_learning_rate = 1e-4;
-  int64_t warmup_steps = 10;
+  std::string schedule = "cosine";
+  int64_t warmup_steps = 10, decay_steps = 0;
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weight_decay = 0.1, max_grad_norm = 1.0;
   int64_t loss_tile = 1024, mlp_tile = 4096, validate_every = 0, log_every = 1;
   std::string recompute = "none";
@@ -86,10 +87,20 @@ std::string quoted_text(std::string_view text);
 /// "a, b, c"
 std::string list_text(const std::vector<std::string>& names);
 
+/// Whether `c` is an ASCII control character: of those, text holds only tabs and ends of lines.
+bool is_control(char c);
+
 /// `text` for a message: on one line, harmless to a terminal, and cut where it is long.
 std::string printable_text(std::string_view text);
 
-/// Fills in what is derived where it was left at 0 (model.head_dim, model.ffn) and throws UserError (64) naming the key
+/// Two keys that say one thing, of which a run is told one: data.global_batch and data.global_batch_tokens.
+struct TwoWays {
+  std::string key, in_tokens;  // in_tokens is 0 where it says nothing
+};
+const std::vector<TwoWays>& two_ways();
+
+/// Fills in what is derived where it was left at 0 (model.head_dim, model.ffn), turns what was given in tokens into
+/// sequences (data.global_batch) and steps (train.steps), its tokens into 0, and throws UserError (64) naming the key
 /// where a field is out of its bounds or fields contradict each other. Changes nothing in a config that it completed.
 void complete_and_validate(Config& config);
 

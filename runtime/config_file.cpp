@@ -6,6 +6,7 @@
 #undef TOML_HEADER_ONLY
 #define TOML_HEADER_ONLY 1
 #define TOML_ASSERT(condition) static_assert(true)
+#include <fmt/format.h>
 #include <toml++/toml.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <set>
 #include <system_error>
 
 #include "runtime/core/error.h"
@@ -42,19 +44,27 @@ std::string at(const std::string& file, const toml::source_region& source) {
 // What toml++ must not see: it nests a table per dot of a key and recurses as deep to free them, and its test for white
 // space is undefined for much of what is not ASCII. Quotes and comments may hold both.
 void refuse_traps(std::string_view text) {
+  for (const std::string_view mark : {"\xFF\xFE", "\xFE\xFF"})
+    if (text.starts_with(mark)) throw SyntaxError{"this is UTF-16; save it as UTF-8", 1, 1};
   char inside = 0;  // the quote or # that began what we are in
-  size_t dots = 0, line = 1, column = 0;
+  size_t dots = 0, line = 1, column = 0, quote_column = 0;
   for (size_t i = text.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0; i < text.size(); ++i) {
     const char c = text[i];
     column += (c & 0xC0) != 0x80;  // counts characters, not bytes
-    if (c == '\n') {
+    if (is_control(c) && c != '\n' && c != '\r' && c != '\t') {
+      throw SyntaxError{fmt::format("a control character (U+{:04X}), so this is no text; write a TOML config", int{c}),
+                        line, column};
+    } else if (c == '\n' && (inside == '"' || inside == '\'')) {
+      throw SyntaxError{concat("the string that begins here does not end on its line; close it with ", inside), line,
+                        quote_column};
+    } else if (c == '\n') {
       inside = 0, column = 0, ++line;
     } else if (inside == '"' && c == '\\' && i + 1 < text.size() && text[i + 1] != '\n') {
       ++i, ++column;
     } else if (inside != 0) {
       if (inside == c && c != '#') inside = 0;
     } else if (c == '"' || c == '\'' || c == '#') {
-      inside = c;
+      inside = c, quote_column = column;
       const bool is_long = c != '#' && text.substr(i, 3) == std::string(3, c);
       if (is_long)
         throw SyntaxError{"no value here needs a string over several lines; write it on one, in single \" or '", line,
@@ -67,16 +77,28 @@ void refuse_traps(std::string_view text) {
   }
 }
 
+// What to do about a syntax error, of which toml++ tells only the fact.
+std::string mend_of(const std::string& error) {
+  const std::pair<const char*, const char*> kMends[] = {
+      {"could not determine value type", "; strings stand in double quotes"},
+      {"expected '", "; strings stand in double quotes"},  // 'true', 'inf', ... from its first letter
+      {"representable in 64 bits", "; write a smaller number: no key takes one that large"},
+      {"could not be interpreted as a value", "; write a number that a double can hold, at most 1.7e308"},
+      {"utf-8", "; save the file as UTF-8"},
+      {"cannot redefine", "; leave one of the two out"},
+  };
+  for (const auto& [words, mend] : kMends)
+    if (error.find(words) != std::string::npos) return mend;
+  return "";
+}
+
 toml::table toml_table(std::string_view text) {
   refuse_traps(text);
   try {
     return toml::parse(text);
   } catch (const toml::parse_error& error) {
     std::string what(error.description());
-    const bool is_word = what.find("could not determine value type") != std::string::npos ||
-                         what.find("expected '") != std::string::npos;  // 'true', 'inf', ... from its first letter
-    what = printable_text(what) + (is_word ? "; strings stand in double quotes" : "");
-    throw SyntaxError{what, error.source().begin.line, error.source().begin.column};
+    throw SyntaxError{printable_text(what) + mend_of(what), error.source().begin.line, error.source().begin.column};
   }
 }
 
@@ -241,7 +263,9 @@ std::vector<Entry> entries_of(const toml::table& root, const Names& names) {
   return entries;
 }
 
-void apply_text(const std::vector<ConfigField>& fields, std::string_view text, const std::string& file) {
+// Adds the names of the keys it found to `given`.
+void apply_text(const std::vector<ConfigField>& fields, std::string_view text, const std::string& file,
+                std::set<std::string>& given) {
   const Names names(fields);
   toml::table root;
   try {
@@ -257,6 +281,7 @@ void apply_text(const std::vector<ConfigField>& fields, std::string_view text, c
     const ConfigField* field = names.find(section, key);
     if (!field) fail(ExitCode::kUsage, place, ": ", names.unknown_key(section, key));
     set_field(*field, *node, at(file, node->source()));
+    given.insert(field->name());
   }
 }
 
@@ -265,6 +290,8 @@ std::string file_text(const std::string& path) {
   const std::string shown = printable_text(path);
   require(!std::filesystem::is_directory(path, ignored), shown,
           " is a directory; give the path of a TOML config in it");
+  require(!std::filesystem::exists(path, ignored) || std::filesystem::is_regular_file(path, ignored), shown,
+          " is a pipe or a device; give the path of a TOML config, which every rank can read");
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
   require(file || errno != ENOENT, quoted_text(shown), " does not exist; give the path of a TOML config");
   require(file != nullptr, shown, " cannot be opened: ", std::generic_category().message(errno),
@@ -291,7 +318,7 @@ toml::table override_value(const ConfigField& field, const std::string& value, c
   }
 }
 
-void apply_override(const std::vector<ConfigField>& fields, const std::string& text) {
+void apply_override(const std::vector<ConfigField>& fields, const std::string& text, std::set<std::string>& given) {
   const Names names(fields);
   const std::string shown = printable_text(text);
   const size_t begin = text.starts_with("--") ? 2 : text.starts_with("-"), equals = text.find('=');
@@ -306,11 +333,26 @@ void apply_override(const std::vector<ConfigField>& fields, const std::string& t
   require(!value.empty(), shown, " has no value; write --", name, "=VALUE, ", kind_of(*field));
   const toml::table parsed = override_value(*field, value, shown);
   set_field(*field, *parsed.get("v"), shown);
+  given.insert(field->name());
+}
+
+// Which of the two would hold? An override does not decide it: it replaces the value of its own key only.
+void refuse_both_of_two_ways(Config& config, const std::set<std::string>& given) {
+  const std::vector<ConfigField> fields = config_fields(config);
+  const auto value = [&](const std::string& name) {
+    const auto named = [&](const ConfigField& field) { return field.name() == name; };
+    return value_text(*std::find_if(fields.begin(), fields.end(), named));
+  };
+  for (const TwoWays& two : two_ways())
+    require(given.count(two.key) == 0 || value(two.in_tokens) == "0", two.key, " = ", value(two.key), " and ",
+            two.in_tokens, " = ", value(two.in_tokens), " are both given, but they say the same thing in two ways; ",
+            "leave one of them out (", two.in_tokens, " = 0 is out, too)");
 }
 
 // Names where the values that contradict each other came from.
-void complete_config(Config& config, const std::string& source) {
+void complete_config(Config& config, const std::set<std::string>& given, const std::string& source) {
   try {
+    refuse_both_of_two_ways(config, given);
     complete_and_validate(config);
   } catch (const UserError& error) {
     fail(error.code(), source, ": ", error.what());
@@ -322,17 +364,19 @@ void complete_config(Config& config, const std::string& source) {
 Config read_config(const std::string& path, const std::vector<std::string>& overrides) {
   Config config;
   const std::vector<ConfigField> fields = config_fields(config);
-  apply_text(fields, file_text(path), path);
-  for (const std::string& text : overrides) apply_override(fields, text);
-  complete_config(config, overrides.empty() ? path : path + " with the overrides");
+  std::set<std::string> given;
+  apply_text(fields, file_text(path), path, given);
+  for (const std::string& text : overrides) apply_override(fields, text, given);
+  complete_config(config, given, overrides.empty() ? path : path + " with the overrides");
   return config;
 }
 
 Config parse_config(std::string_view text, const std::string& name_for_messages) {
   Config config;
   require(text.size() <= kMostBytes, name_for_messages, " is larger than 1 MiB, so it is no config");
-  apply_text(config_fields(config), text, name_for_messages);
-  complete_config(config, name_for_messages);
+  std::set<std::string> given;
+  apply_text(config_fields(config), text, name_for_messages, given);
+  complete_config(config, given, name_for_messages);
   return config;
 }
 

@@ -13,7 +13,7 @@
 namespace annulus {
 
 MappedFile::MappedFile(const std::string& path, const std::string& key) {
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe, too, is opened at once
   require(ExitCode::kData, file >= 0, key, ": cannot open '", path, "': ", std::strerror(errno),
           "; give a file that every node can read");
   struct stat status = {};

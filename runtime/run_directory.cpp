@@ -77,8 +77,12 @@ RunDirectory::RunDirectory(const RunConfig& config, Mode mode, Group& world)
 }
 
 void RunDirectory::open_on_rank_0(Mode mode) {
+  namespace fs = std::filesystem;
   std::error_code error;
-  std::filesystem::create_directories(std::filesystem::path(hold_.path).parent_path(), error);
+  const fs::path above = fs::path(hold_.path).parent_path();
+  for (fs::path part = above; !part.empty() && !fs::exists(part, error); part = part.parent_path())
+    hold_.made_above.push_back(part.string());
+  fs::create_directories(above, error);
   const bool made = mkdir(hold_.path.c_str(), 0755) == 0;
   require(ExitCode::kStorage, made || errno == EEXIST, "cannot make the run directory '", hold_.path,
           "': ", std::strerror(errno));
@@ -108,6 +112,7 @@ RunDirectory::Hold::~Hold() {
     unlink((path + kLockName).c_str());
     rmdir(path.c_str());  // fails, and should, where there is something in it
   }
+  for (const std::string& directory : made_above) rmdir(directory.c_str());
   if (lock >= 0) close(lock);
 }
 

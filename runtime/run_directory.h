@@ -1,6 +1,7 @@
 #pragma once
 // runs/NAME/: one run at a time may write there, and all of its ranks must see it.
 #include <string>
+#include <vector>
 
 #include "comm/group.h"
 #include "runtime/config.h"
@@ -18,8 +19,11 @@ class RunDirectory {
 
   const std::string& path() const { return hold_.path; }
 
-  /// The run has begun. Without it, a directory that this object has made is removed again at the end.
-  void keep() { hold_.made = false; }
+  /// The run has begun. Without it, directories that this object has made are removed again at the end.
+  void keep() {
+    hold_.made = false;
+    hold_.made_above.clear();
+  }
 
  private:
   // What the end of this object undoes, also of one that was never finished.
@@ -30,8 +34,9 @@ class RunDirectory {
     Hold& operator=(const Hold&) = delete;
 
     std::string path;
-    int lock = -1;      // on rank 0
-    bool made = false;  // on rank 0: by this object, and nothing is in it yet
+    int lock = -1;                        // on rank 0
+    bool made = false;                    // on rank 0: by this object, and nothing is in it yet
+    std::vector<std::string> made_above;  // those it lies in, likewise, the deepest first
   };
 
   void open_on_rank_0(Mode mode);

@@ -113,9 +113,9 @@ void Trainer::require_memory_fits() const {
   }
   const int64_t available = available_memory() / ranks_.ranks_per_node;
   require(ExitCode::kMemory, needed <= available, "this run needs ", human_bytes(needed), " per rank (", parts,
-          ") but this node has ", human_bytes(available), " left for each of its ", ranks_.ranks_per_node, " ranks; ",
+          ") but this node has ", human_bytes(available), " left for each rank (", ranks_.ranks_per_node, " here); ",
           config_.train.recompute == "block" ? "" : "set train.recompute to \"block\", ",
-          "lower train.micro_batch or data.sequence_length, or use more nodes (parallel.cp)");
+          "lower train.micro_batch or data.sequence_length, take a smaller model, or use more nodes (parallel.cp)");
 }
 
 void Trainer::allocate() {

@@ -45,8 +45,9 @@ class Result:
 
     @property
     def messages(self):
-        """The errors that annulus or run.sh reports. Warnings and notes, which stop nothing, are not among them."""
-        errors = [line for line in self.err.splitlines() if line.startswith(("annulus:", "run.sh:", "usage:"))]
+        """The errors that annulus or a launch script reports. Warnings and notes, which stop nothing, are not among them."""
+        begins = ("annulus:", "run.sh:", "train.sbatch:", "usage:")
+        errors = [line for line in self.err.splitlines() if line.startswith(begins)]
         return [line for line in errors if not line.startswith("annulus: warning:") and "they take turns" not in line]
 
     @property
@@ -182,8 +183,11 @@ def toml_value(value):
 
 
 def toml_text(settings):
+    """A key whose value is None is left out."""
     sections = {}
     for name, value in settings.items():
+        if value is None:
+            continue
         section, key = name.split(".")
         sections.setdefault(section, []).append(f"{key} = {toml_value(value)}\n")
     return "\n".join(f"[{section}]\n{''.join(lines)}" for section, lines in sections.items())
@@ -290,3 +294,7 @@ class TestCase(unittest.TestCase):
         self.assertEqual(len(result.messages), 1, result)
         for text in mentions:
             self.assertIn(text, result.messages[0])
+
+    def assertSameLines(self, got, expected):
+        """Metrics of two runs that must do the same."""
+        self.assertEqual([what_must_repeat(line) for line in got], [what_must_repeat(line) for line in expected])

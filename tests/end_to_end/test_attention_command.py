@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """`annulus attention IN OUT` against full attention written out below, and how it refuses what it cannot do."""
 import math
+import os
 
 import h5py
 import numpy as np
@@ -305,6 +306,14 @@ class Refusals(annulus.TestCase):
                     file[key] = value
         return path
 
+    def declared(self, name, S, B=1):
+        """Datasets of a size that nobody has written."""
+        path = self.directory / f"{name}.h5"
+        with h5py.File(path, "w") as file:
+            for key in INPUTS:
+                file.create_dataset(key, (B, S, 2, 256), np.float32, chunks=(1, 16, 2, 256))
+        return path
+
     def with_value(self, name, value):
         tensor = np.zeros((1, 12, 2 if name in "kv" else 4, 8), np.float32)
         tensor[0, -1, -1, -1] = value
@@ -334,6 +343,10 @@ class Refusals(annulus.TestCase):
         text = annulus.write_text(self.directory / "text.h5")
         cut = self.directory / "cut.h5"
         cut.write_bytes(self.changed("whole").read_bytes()[:3000])
+        empty, pipe, circle = (self.directory / name for name in ("empty.h5", "pipe", "circle"))
+        empty.write_bytes(b"")
+        os.mkfifo(pipe)
+        circle.symlink_to("circle")
         changes = {  # name: datasets to replace, texts of the message
             "float64": ({"k": np.zeros((1, 12, 2, 8))}, ["'k'", "float32", "convert"]),
             "float16": ({"v": np.zeros((1, 12, 2, 8), np.float16)}, ["'v'", "convert"]),
@@ -353,6 +366,32 @@ class Refusals(annulus.TestCase):
             "overlap": ({"mask_slices": slices([0, 12, 0, 12, 0, FAR], [4, 6, 0, 5, 1, 2])}, ["overlap", "disjoint"]),
             "outside": ({"mask_slices": slices([0, 13, 0, 12, 0, FAR])}, ["outside", "12 queries"]),
             "inverted": ({"mask_slices": slices([0, 12, 0, 12, 3, 2])}, ["empty", "lo <= hi"]),
+            "width 0": ({name: zeros(1, 12, 2 if name in "kv" else 4, 0) for name in INPUTS}, ["'q'", "none zero"]),
+            "width 1": ({name: zeros(1, 12, 2 if name in "kv" else 4, 1) for name in INPUTS}, ["width of 1", "8"]),
+            "width 7": ({name: zeros(1, 12, 2 if name in "kv" else 4, 7) for name in INPUTS}, ["width of 7", "8"]),
+            "values of width 9": ({"v": zeros(1, 12, 2, 9), "dout": zeros(1, 12, 4, 9)}, ["width of 9", "16"]),
+            "no keys": ({"k": zeros(1, 0, 2, 8), "v": zeros(1, 0, 2, 8)}, ["'k'", "(B, Sk, K, D)"]),
+            "no query heads": ({"q": zeros(1, 12, 0, 8), "dout": zeros(1, 12, 0, 8)}, ["'q'", "none zero"]),
+            "no key heads": ({"k": zeros(1, 12, 0, 8), "v": zeros(1, 12, 0, 8)}, ["'k'", "none zero"]),
+            "no batch": ({"q": zeros(0, 12, 4, 8)}, ["'q'", "none zero"]),
+            "more key heads than query heads": ({"k": zeros(1, 12, 8, 8), "v": zeros(1, 12, 8, 8)}, ["multiple of 8"]),
+            "5 dimensions": ({"q": zeros(1, 12, 4, 8, 1)}, ["'q'", "5 dimensions"]),
+            "a number": ({"q": np.float32(1)}, ["'q'", "(B, S, H, D)"]),
+            "a text": ({"q": "text"}, ["'q'", "convert"]),
+            "integers": ({"q": np.zeros((1, 12, 4, 8), np.int32)}, ["'q'", "integer", "convert"]),
+            "integers of 64 bits": ({"q": np.zeros((1, 12, 4, 8), np.int64)}, ["'q'", "float32", "convert"]),
+            "complex numbers": ({"q": np.zeros((1, 12, 4, 8), np.complex64)}, ["'q'", "convert"]),
+            "no elements": ({"q": h5py.Empty("f4")}, ["'q'", "(B, S, H, D)"]),
+            "a link to nowhere": ({"q": h5py.SoftLink("/gone")}, ["'q'", "q, k, v and dout"]),
+            "another file's": ({"q": h5py.ExternalLink("gone.h5", "/q")}, ["'q'", "q, k, v and dout"]),
+            "a slice that begins below 0": ({"mask_slices": slices([-1, 12, 0, 12, 0, 4])}, ["outside", "0 <= q0"]),
+            "a slice that ends too early": ({"mask_slices": slices([12, 0, 0, 12, 0, 4])}, ["outside", "q0 <= q1"]),
+            "a band of 64 bits": ({"mask_slices": slices([0, 12, 0, 12, -2**63, 2**63 - 1])}, ["too wide", "2^62"]),
+            "a slice twice": ({"mask_slices": slices(*[[0, 12, 0, 12, 0, 4]] * 2)}, ["overlap", "disjoint"]),
+            "slices of float64": ({"mask_slices": np.zeros((1, 6))}, ["'mask_slices'", "int64"]),
+            "a slice in one dimension": ({"mask_slices": np.zeros(6, np.int64)}, ["'mask_slices'", "(n, 6)"]),
+            "infinite scale": ({"softmax_scale": np.inf}, ["softmax_scale", "leave the attribute out"]),
+            "scale as an integer": ({"softmax_scale": 1}, ["softmax_scale", "numpy.float64"]),
             "NaN": (self.with_value("v", np.nan), ["'v'", "not finite"]),
             "infinity": (self.with_value("dout", -np.inf), ["'dout'", "not finite"]),
             "NaN scale": ({"softmax_scale": np.nan}, ["softmax_scale", "finite"]),
@@ -366,6 +405,12 @@ class Refusals(annulus.TestCase):
             "a directory": (self.directory, [], 65, ["not a file", "HDF5"]),
             "not HDF5": (text, [], 65, ["text.h5", "not an HDF5 file"]),
             "cut off": (cut, [], 65, ["cut.h5"]),
+            "empty": (empty, [], 65, ["empty.h5", "not an HDF5 file"]),
+            "a pipe": (pipe, [], 65, ["pipe", "not a file"]),
+            "a link in a circle": (circle, [], 65, ["circle", "symbolic links"]),
+            "scores too large": (self.changed("scores", softmax_scale=1e300), [], 76, ["'out'", "make them smaller"]),
+            "more than any memory": (self.declared("memory", S=2**24), [], 71, ["memory.h5", "GiB", "fewer tokens"]),
+            "more than 64 bits count": (self.declared("count", B=2**31, S=2**31), [], 71, ["count.h5", "fewer tokens"]),
         }
         self.check(cases)
 
@@ -379,6 +424,17 @@ class Refusals(annulus.TestCase):
             "isa": (good, ["--isa=foo"], 64, ["foo", "plain"]),
             "option": (good, ["--foo=1"], 64, ["--foo"]),
             "repeat": (good, ["--repeat=0"], 64, ["--repeat"]),
+            "repeat without end": (good, ["--repeat=99999999999999999999"], 64, ["--repeat", "1 to 1000000"]),
+            "repeat often": (good, ["--repeat=often"], 64, ["--repeat", "1 to 1000000"]),
+            "f64": (good, ["--dtype=f64"], 64, ["--dtype=f64", "f32"]),
+            "no dtype": (good, ["--dtype="], 64, ["--dtype=", "write one"]),
+            "capitals": (good, ["--placement=Zigzag"], 64, ["Zigzag", "contiguous, zigzag or striped"]),
+            "two placements": (good, ["--placement=zigzag", "--placement=striped"], 64, ["--placement", "1"]),
+            "threads below 0": (good, ["--threads=-1"], 64, ["--threads", "0 to"]),
+            "many threads": (good, ["--threads=99999"], 64, ["--threads", "0 to 65536"]),
+            "nan seconds": (good, ["--timeout-seconds=nan"], 64, ["--timeout-seconds", "0.001 to"]),
+            "no seconds": (good, ["--timeout-seconds=0"], 64, ["--timeout-seconds", "0.001 to"]),
+            "infinite seconds": (good, ["--timeout-seconds=inf"], 64, ["--timeout-seconds", "0.001 to"]),
             "three files": (good, ["third.h5"], 64, ["third.h5"]),
             "before the data": (self.directory / "none.h5", ["--placement=foo"], 64, ["foo"]),
         })
@@ -401,12 +457,21 @@ class Refusals(annulus.TestCase):
         self.assertFalse(out.exists())
 
     def test_output(self):
-        good = self.changed("well")
+        good, pipe, link = self.changed("well"), self.directory / "out pipe", self.directory / "link"
+        os.mkfifo(pipe)
+        link.symlink_to(".")
         self.check({
             "no directory": (good, [], 73, ["none/out.h5", "check the directory"], self.directory / "none" / "out.h5"),
             "a directory": (good, [], 73, [self.directory.name], self.directory),
             "in a file": (good, [], 73, ["well.h5/out.h5"], good / "out.h5"),
+            "a pipe": (good, [], 73, ["pipe", "a device or pipe"], pipe),  # it must not be replaced, nor a device
+            "no name": (good, [], 73, ["the output is empty"], ""),
+            "a name of 300 letters": (good, [], 73, ["File name too long"], self.directory / ("x" * 300)),
+            "a link to a directory": (good, [], 73, ["link", "is a directory"], link),
+            "said before the input is read": (self.directory / "none.h5", [], 73, ["check the directory"],
+                                              self.directory / "none" / "out.h5"),
         })
+        self.assertTrue(pipe.is_fifo())
 
     def test_output_is_replaced_whole(self):
         good, out = self.changed("fine"), self.directory / "replaced.h5"

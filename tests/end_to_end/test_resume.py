@@ -68,10 +68,6 @@ def empty(path):
 
 
 class ResumingEqualsNeverStopping(annulus.TestCase):
-    def assertSameLines(self, got, expected):
-        self.assertEqual([annulus.what_must_repeat(line) for line in got],
-                         [annulus.what_must_repeat(line) for line in expected])
-
     def run_and_resume(self, name, changes, ranks, threads_as_ranks, by_path):
         """8 steps; then again from step 4, with the metrics of all 8 still there."""
         run = TinyRun(self.directory / name, {**EVERY_FOUR, **changes}, ranks, threads_as_ranks)
@@ -135,6 +131,36 @@ class ResumingEqualsNeverStopping(annulus.TestCase):
         result = annulus.finished(process)
         self.assertEqual("resumed from" in result.out, bool(options), result)
         return annulus.last_step(run.metrics_file)
+
+
+class InTokens(annulus.TestCase):
+    """The length of a run and its batch, given in tokens."""
+
+    def test_they_are_sequences_and_steps(self):
+        """The run is the one of 3 sequences and 8 steps, to the last bit, and goes on by either config."""
+        in_tokens = {"data.global_batch": None, "data.global_batch_tokens": 3 * 67, "train.steps": None,
+                     "train.tokens": 7 * 3 * 67 + 1}  # rounded up
+        for ranks in (1, 3):
+            plain = TinyRun(self.directory / f"plain {ranks}", EVERY_FOUR, ranks)
+            self.assertDone(plain.train())
+            run = TinyRun(self.directory / f"tokens {ranks}", {**EVERY_FOUR, **in_tokens}, ranks)
+            self.assertDone(run.train())
+            self.assertSameLines(run.metrics(), plain.metrics())
+            self.assertEqual((run.path / "config.toml").read_text(), (plain.path / "config.toml").read_text())
+            for config in ("config.toml", "runs/tiny/config.toml"):
+                with self.subTest(config, ranks=ranks):
+                    run.forget(8)
+                    result = annulus.run(["train", config, LATEST], ranks, cwd=run.directory)
+                    self.assertDone(result)
+                    self.assertIn("resumed from", result.out)
+                    self.assertSameLines(run.metrics(), plain.metrics())
+                    self.assertEqual(files_of(run.checkpoint(8)), files_of(plain.checkpoint(8)))
+
+    def test_they_are_compared_with_the_checkpoint(self):
+        run = TinyRun(self.directory / "other batch", {"train.steps": 2})
+        self.assertDone(run.train())
+        annulus.write_config(run.config, {"data.global_batch": None, "data.global_batch_tokens": 4 * 67})
+        self.assertFails(run.train(LATEST), 64, "data.global_batch")
 
 
 class OnOtherRanks(annulus.TestCase):

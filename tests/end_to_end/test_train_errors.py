@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """What `annulus train` and launch/run.sh refuse: one message that names the mend and one exit code, on any ranks."""
+import math
 import os
 import pathlib
 import re
@@ -15,7 +16,7 @@ RANKS = (1, 3)
 
 class Case:
     def __init__(self, code, mentions, *options, text=None, changes=None):
-        """`text` stands in the config instead of the tiny run's, which else has `changes`."""
+        """`text` (or bytes) stands in the config instead of the tiny run's, which else has `changes`."""
         self.code, self.mentions, self.options, self.text, self.changes = code, mentions, options, text, changes
 
 
@@ -23,6 +24,14 @@ def with_line(section, line):
     """The tiny run with one more line in a section, for what a dictionary cannot say."""
     return annulus.toml_text(annulus.TINY).replace(f"[{section}]\n", f"[{section}]\n{line}\n")
 
+
+def with_value(key, value):
+    """The tiny run with one value as the text says, which Python has no number for."""
+    return re.sub(f"(?m)^{key} = .*$", lambda _: f"{key} = {value}", annulus.toml_text(annulus.TINY))
+
+
+TINY_TEXT = annulus.toml_text(annulus.TINY)
+HUGE = {"model.width": 65536, "model.heads": 256, "model.layers": 1000}  # terabytes of weights
 
 CONFIGS = {
     "a key with a typo": Case(64, ["config.toml:", "model.widht", "did you mean model.width?"],
@@ -62,6 +71,99 @@ CONFIGS = {
                                                         changes={"train.micro_batch": 2**31 - 1}),
     "nothing left to validate": Case(65, ["validation_fraction", "1e-06", "raise it"],
                                      changes={"data.validation_fraction": 1e-6, "train.validate_every": 2}),
+    # numbers
+    "an integer of more than 64 bits": Case(64, ["config.toml:", "64 bits", "write a smaller number"],
+                                            text=with_value("steps", "9223372036854775808")),
+    "an integer below 64 bits": Case(64, ["config.toml:", "64 bits", "write a smaller number"],
+                                     text=with_value("steps", "-9223372036854775809")),
+    "an integer of 40 digits": Case(64, ["config.toml:", "64 bits"], text=with_value("seed", "9" * 40)),
+    "the largest integer of 64 bits": Case(64, ["train.steps = 9223372036854775807", "to 1000000000"],
+                                           changes={"train.steps": 2**63 - 1}),
+    "a number of more than a double": Case(64, ["config.toml:", "1e400", "at most 1.7e308"],
+                                           text=with_value("learning_rate", "1e400")),
+    "an infinite number": Case(64, ["train.learning_rate = inf", "not finite"],
+                               text=with_value("learning_rate", "inf")),
+    "a negative learning rate": Case(64, ["train.learning_rate = -1.0", "from 0"], changes={"train.learning_rate": -1}),
+    "an integer with an exponent": Case(64, ["train.steps", "write 1000"], text=with_value("steps", "1e3")),
+    "a comma in a number": Case(64, ["config.toml:", "saw ','"], text=with_value("learning_rate", "0,01")),
+    "a negative seed": Case(64, ["run.seed = -1", "from 0"], changes={"run.seed": -1}),
+    "a seed that is too large": Case(64, ["run.seed", "to 4611686018427387904"], changes={"run.seed": 2**62 + 1}),
+    "a date": Case(64, ["train.steps", "a date"], text=with_value("steps", "2024-01-01")),
+    "an array": Case(64, ["train.steps", "an array"], text=with_value("steps", "[8]")),
+    "a table": Case(64, ["train.steps", "a table", "below [train]"], text=with_value("steps", "{a = 8}")),
+    "waiting for nan seconds": Case(64, ["timeout_seconds = nan", "from 1"],
+                                    text=with_line("parallel", "timeout_seconds = nan")),
+    "a mean that never forgets": Case(64, ["train.beta1", "to 0.999999"], changes={"train.beta1": 1.0}),
+    "an epsilon of 0": Case(64, ["train.epsilon", "from 1e-30"], changes={"train.epsilon": 0}),
+    "a percentage": Case(64, ["data.validation_fraction = 5.0", "to 0.5"], changes={"data.validation_fraction": 5}),
+    # files that are no configs
+    "nothing": Case(64, ["data.path is empty", "--data.path=FILE"], text="# to be written\n"),
+    "a line of 10 MB": Case(64, ["config.toml is larger than 1 MiB"], text=TINY_TEXT + "#" + "x" * 10_000_000),
+    "a string of 10 MB": Case(64, ["config.toml is larger than 1 MiB"],
+                              text=with_value("path", f'"{"x" * 10_000_000}"')),
+    "a path of 900 KB": Case(64, ["data.path", "900000 bytes", "shorten it"], changes={"data.path": "x" * 900_000}),
+    "no UTF-8 in a comment": Case(64, ["config.toml:27:", "save the file as UTF-8"],
+                                  text=TINY_TEXT.encode() + b"# \xff\n"),
+    "no UTF-8 in a value": Case(64, ["config.toml:", "save the file as UTF-8"],
+                                text=TINY_TEXT.encode().replace(b"text.txt", b"te\xffxt.txt")),
+    "UTF-16": Case(64, ["config.toml:1:1", "UTF-16", "save it as UTF-8"], text=TINY_TEXT.encode("utf-16")),
+    "a NUL": Case(64, ["config.toml:27:1", "U+0000", "no text"], text=TINY_TEXT + "\0"),
+    "a program": Case(64, ["config.toml:1:1", "control character"], text=b"\x7fELF\2\1\1" + bytes(range(256))),
+    "a NUL in a value": Case(64, ["data.path", "NUL", "remove it"], text=with_value("path", r'"a\u0000b"')),
+    "a terminal's escape in a key": Case(64, ["unknown key model. [31mred"],
+                                         text=with_line("model", r'"\u001b[31mred" = 1')),
+    "a string without an end": Case(64, ["config.toml:13:8", "does not end", "close it"],
+                                    text=with_value("path", '"text.txt')),
+    "a string over lines": Case(64, ["several lines", "single"], text=with_value("path", '"""text.txt"""')),
+    "a letter outside of strings": Case(64, ["ASCII", "quote it"], text=with_line("model", "wïdth = 3")),
+    "JSON": Case(64, ["config.toml:1:", "TOML"], text='{"model": {"width": 32}}\n'),
+    "2000 nested tables": Case(64, ["config.toml:", "1000 dots", "section.key"], text=f"[{'a.' * 2000}a]\n"),
+    "a key of 2000 parts": Case(64, ["1000 dots", "section.key"], text=with_line("model", "a." * 2000 + "a = 1")),
+    "100000 nested arrays": Case(64, ["config.toml:", "depth"], text="a = " + "[" * 100_000),
+    "a section nested too deep": Case(64, ["[a]", "the sections are run"], text="[a.b.c]\nd = 1\n"),
+    "a key nested too deep": Case(64, ["model.width", "a table", "below [model]"], text="[model.width]\nsize = 32\n"),
+    # keys that contradict each other
+    "a batch in two ways": Case(64, ["data.global_batch = 3", "data.global_batch_tokens = 201", "leave one"],
+                                changes={"data.global_batch_tokens": 201}),
+    "a length in two ways": Case(64, ["train.steps = 8", "train.tokens = 1000", "leave one"],
+                                 changes={"train.tokens": 1000}),
+    "a batch of 2.99 sequences": Case(64, ["data.global_batch_tokens = 200", "set it to 134 or 201"],
+                                      changes={"data.global_batch": None, "data.global_batch_tokens": 200}),
+    "a batch of less than a sequence": Case(64, ["data.global_batch_tokens = 66", "set it to 67"],
+                                            changes={"data.global_batch": None, "data.global_batch_tokens": 66}),
+    "more steps than can be counted": Case(64, ["train.tokens", "steps", "lower it"],
+                                           changes={"train.steps": None, "train.tokens": 2**62}),
+    "more tokens than can be counted": Case(64, ["tokens", "can be counted", "lower"], changes={
+        "train.steps": 10**9, "data.global_batch": 2**31 - 1, "data.sequence_length": 2**31}),
+    "no steps to decay in": Case(64, ["wsd", "train.decay_steps", "from 1 to 6"], changes={"train.schedule": "wsd"}),
+    "more decay than steps": Case(64, ["train.decay_steps = 7", "at most 6"],
+                                  changes={"train.schedule": "wsd", "train.decay_steps": 7}),
+    "a decay that nothing asks for": Case(64, ["train.decay_steps = 3", "cosine", 'train.schedule to "wsd"'],
+                                          changes={"train.decay_steps": 3}),
+    "a schedule with a typo": Case(64, ["train.schedule", 'did you mean "cosine"'],
+                                   changes={"train.schedule": "cosin"}),
+    "an unknown tokenizer": Case(64, ["data.tokenizer", "bytes"], changes={"data.tokenizer": "gpt2"}),
+    # shapes
+    "a sequence of no token": Case(64, ["data.sequence_length = 0", "from 1"], changes={"data.sequence_length": 0}),
+    "a sequence of less than none": Case(64, ["data.sequence_length = -1", "from 1"],
+                                         changes={"data.sequence_length": -1}),
+    "no heads": Case(64, ["model.heads = 0", "from 1"], changes={"model.heads": 0}),
+    "more kv_heads than heads": Case(64, ["model.kv_heads = 4", "for example 2"], changes={"model.kv_heads": 4}),
+    "heads of width 7": Case(64, ["model.head_dim = 7", "set model.head_dim to 8"], changes={"model.head_dim": 7}),
+    "heads of width 264": Case(64, ["model.head_dim = 264", "to 256"], changes={"model.head_dim": 264}),
+    "a batch of nothing": Case(64, ["data.global_batch = 0", "from 1"], changes={"data.global_batch": 0}),
+    "a loss of no token at a time": Case(64, ["train.loss_tile = 0", "from 1"], changes={"train.loss_tile": 0}),
+    "no ring": Case(64, ["parallel.dp = 0", "from 1"], changes={"parallel.dp": 0}),
+    # resources
+    "a model larger than any memory": Case(71, ["TiB", "parameters", "smaller model"], changes=HUGE),
+    "a vocabulary larger than any memory": Case(71, ["TiB", "parameters", "smaller model"],
+                                                changes={"model.vocab": 2**31 - 1}),
+    "a micro-batch larger than any memory": Case(71, ["TiB"], changes={"train.micro_batch": 2**29,
+                                                                      "data.global_batch": 2**29}),
+    "5000 threads": Case(64, ["parallel.threads = 5000", "to 4096"], changes={"parallel.threads": 5000}),
+    "a name of 300 letters": Case(64, ["run.name", "1 to 200 letters"], changes={"run.name": "x" * 300}),
+    "the name ..": Case(64, ['run.name = ".."', "letters, digits"], changes={"run.name": ".."}),
+    "no directory for runs": Case(64, ["run.directory is empty", 'write "."'], changes={"run.directory": ""}),
     "no time to wait": Case(64, ["timeout_seconds", "from 1 to"], changes={"parallel.timeout_seconds": 0}),
 }
 OVERRIDES = {
@@ -77,6 +179,17 @@ OVERRIDES = {
     "an unknown instruction set": Case(64, ["avx3", "avx2"], "--isa=avx3"),
     "an unknown transport": Case(64, ["tcp", "shared, mpi"], "--transport=tcp"),
     "fewer than no threads": Case(64, ["parallel.threads", "0 to"], "--threads=-1"),
+    "2^32 ranks": Case(64, ["65536 * 65536 = 4294967296", "lower"], "--parallel.dp=65536", "--parallel.cp=65536"),
+    "a batch in two ways": Case(64, ["data.global_batch = 3", "data.global_batch_tokens = 67"],
+                                "--data.global_batch_tokens=67"),
+    "an integer of more than 64 bits": Case(64, ["train.steps takes an integer", "9223372036854775808"],
+                                            "--train.steps=9223372036854775808"),
+    "a number of more than a double": Case(64, ["train.learning_rate takes a number", "1e400"],
+                                           "--train.learning_rate=1e400"),
+    "nan": Case(64, ["train.max_grad_norm = nan", "not finite"], "--train.max_grad_norm=nan"),
+    "a value behind a value": Case(64, ["train.steps takes an integer"], "--train.steps=1}\n[model]\nwidth=3"),
+    "a key in capitals": Case(64, ["Train.Steps", "train.steps"], "--Train.Steps=3"),
+    "--resume twice": Case(64, ["--resume"], "--resume=latest", "--resume=latest"),
     "--resume without a value": Case(64, ["--resume"], "--resume"),
     "--resume with an empty value": Case(64, ["--resume"], "--resume=", "--train.steps=9"),
 }
@@ -85,12 +198,24 @@ FILES = {
     "data that is a directory": Case(65, ["data.path", "not a file"], "--data.path=."),
     "empty data": Case(65, ["data.path", "0 tokens", "longer text"], "--data.path=empty.txt"),
     "short data": Case(65, ["data.path", "68", "data.sequence_length", "shorter sequence"], "--data.path=short.txt"),
+    "data that is one token short": Case(65, ["data.path", "leaves 67 tokens", "one row takes 68"],
+                                         "--data.path=67.txt", "--data.validation_fraction=0"),
+    "data that is a device": Case(65, ["data.path", "'/dev/zero' is not a file"], "--data.path=/dev/zero"),
+    "data that is a pipe": Case(65, ["data.path", "'pipe' is not a file"], "--data.path=pipe"),
+    "data that leads in a circle": Case(65, ["data.path", "symbolic links"], "--data.path=circle"),
+    "data that leads nowhere": Case(65, ["data.path", "No such file"], "--data.path=nowhere"),
+    "data behind a file": Case(65, ["data.path", "Not a directory"], "--data.path=text.txt/text.txt"),
+    "a file name of 300 letters": Case(65, ["data.path", "File name too long"], f"--data.path={'x' * 300}"),
+    "a directory name of 300 letters": Case(73, ["run directory", "File name too long"],
+                                            f"--run.directory={'x' * 300}"),
+    "a pipe where the runs belong": Case(73, ["pipe", "Not a directory"], "--run.directory=pipe"),
     "a file where the runs belong": Case(73, ["text.txt", "Not a directory"], "--run.directory=text.txt"),
     "a file above": Case(73, ["text.txt/runs", "Not a directory"], "--run.directory=text.txt/runs"),
     "a file where the run belongs": Case(64, ["./in-the-way", "--run.name"],
                                          "--run.directory=.", "--run.name=in-the-way"),
     "no checkpoint": Case(66, ["none", "--resume"], "--resume=none"),
     "a checkpoint that is a file": Case(66, ["text.txt", "--resume"], "--resume=text.txt"),
+    "a checkpoint with an empty manifest": Case(66, ["MANIFEST"], "--resume=hollow"),
     "a checkpoint that is a directory": Case(66, ["MANIFEST", "--resume"], "--resume=folder"),
 }
 PROGRAM = {
@@ -100,8 +225,20 @@ PROGRAM = {
     "train without a config": Case(64, ["annulus train CONFIG.toml"], "train"),
     "no such config": Case(64, ["none.toml", "does not exist"], "train", "none.toml"),
     "a config that is a directory": Case(64, ["is a directory"], "train", "."),
+    "a config that is a pipe": Case(64, ["pipe is a pipe or a device"], "train", "pipe"),
+    "a config that is a device": Case(64, ["/dev/zero is a pipe or a device"], "train", "/dev/zero"),
+    "a config behind a file": Case(64, ["text.txt/config.toml", "Not a directory"], "train", "text.txt/config.toml"),
+    "a config that is the text": Case(64, ["text.txt:", "TOML"], "train", "text.txt"),
+    "a config without a name": Case(64, ["annulus train CONFIG.toml"], "train", ""),
+    "an empty subcommand": Case(64, ["there is no command ''", "train, attention"], ""),
+    "an option without its value": Case(64, ["--transport=", "write one"], "train", "none.toml", "--transport="),
     "attention without files": Case(64, ["in is required", "--help"], "attention"),
     "bench without a subject": Case(64, ["subcommand", "--help"], "bench"),
+    "a benchmark with a typo": Case(64, ["there is no benchmark 'atention'", "bench attention"], "bench", "atention"),
+    "a benchmark of no token": Case(64, ["--length", "1 to"], "bench", "attention", "--length=0"),
+    "a benchmark of odd width": Case(64, ["--width", "8 to"], "bench", "attention", "--width=7"),
+    "sample at nan": Case(64, ["--temperature", "0 to 100"], "sample", "folder", "--prompt=x", "--temperature=nan"),
+    "sample of less than nothing": Case(64, ["--length", "1 to"], "sample", "folder", "--prompt=x", "--length=-1"),
     "sample without a prompt": Case(64, ["--prompt", "--help"], "sample", "folder"),
 }
 
@@ -114,15 +251,22 @@ class Refusals(annulus.TestCase):
         (cls.files / "folder").mkdir(parents=True)
         annulus.write_text(cls.files / "text.txt")
         annulus.write_text(cls.files / "short.txt", sums=4)
+        (cls.files / "67.txt").write_text("a" * 67)
         for name in ("empty.txt", "in-the-way"):
             (cls.files / name).write_bytes(b"")
+        os.mkfifo(cls.files / "pipe")
+        (cls.files / "circle").symlink_to("circle")
+        (cls.files / "nowhere").symlink_to("gone")
+        (cls.files / "hollow").mkdir()
+        (cls.files / "hollow" / "MANIFEST").write_bytes(b"")
 
     def run_case(self, case, ranks):
         """In a directory of its own; also what it has left there."""
         place = pathlib.Path(tempfile.mkdtemp(dir=self.directory))
         for file in self.files.iterdir():
             (place / file.name).symlink_to(file)
-        (place / "config.toml").write_text(case.text or annulus.toml_text({**annulus.TINY, **(case.changes or {})}))
+        text = case.text or annulus.toml_text({**annulus.TINY, **(case.changes or {})})
+        (place / "config.toml").write_bytes(text if isinstance(text, bytes) else text.encode())
         result = annulus.run(["train", "config.toml", f"--parallel.cp={ranks}", *case.options], ranks, cwd=place)
         return result, [path.name for path in place.iterdir() if not path.is_symlink()]
 
@@ -151,6 +295,37 @@ class Refusals(annulus.TestCase):
         for (name, ranks), result in zip(jobs, annulus.together(jobs.values(), at_once=6)):
             with self.subTest(name, ranks=ranks):
                 self.assertFails(result, PROGRAM[name].code, *PROGRAM[name].mentions)
+
+
+class Unusual(annulus.TestCase):
+    """What looks like bad input but is none: it trains."""
+
+    def test_it_works(self):
+        cases = {  # changes, ranks
+            "one token, one rank": ({"data.sequence_length": 1}, 1),
+            "one token, 3 ranks": ({"data.sequence_length": 1}, 3),
+            "2 tokens, 3 ranks": ({"data.sequence_length": 2}, 3),
+            "2 tokens, 3 ranks, striped": ({"data.sequence_length": 2, "parallel.placement": "striped"}, 3),
+            "2 tokens, 3 ranks, contiguous": ({"data.sequence_length": 2, "parallel.placement": "contiguous"}, 3),
+            "2 tokens, 3 ranks by messages": ({"data.sequence_length": 2, "parallel.transport": "mpi"}, 3),
+            "more rings than sequences": ({"parallel.dp": 3, "parallel.cp": 1, "data.global_batch": 1}, 3),
+            "a micro-batch above the batch": ({"train.micro_batch": 100}, 3),
+            "no warm-up, one step": ({"train.steps": 1, "train.warmup_steps": 0}, 1),
+            "a warm-up longer than the run": ({"train.warmup_steps": 100}, 1),
+            "no learning": ({"train.learning_rate": 0, "train.min_learning_rate": 0}, 1),
+            "data of exactly one row": ({"data.path": "row.txt", "data.validation_fraction": 0.0}, 3),
+        }
+        jobs = {}
+        for name, (changes, ranks) in cases.items():
+            run = annulus.TinyRun(self.directory / name, {"train.steps": 2, **changes}, ranks)
+            (run.directory / "row.txt").write_text("a" * 68)
+            jobs[name] = run
+        for (name, run), result in zip(jobs.items(), annulus.together([run.train for run in jobs.values()], at_once=6)):
+            with self.subTest(name):
+                self.assertDone(result)
+                losses = annulus.losses(run.metrics())
+                self.assertEqual(sorted(losses), list(range(1, cases[name][0].get("train.steps", 2) + 1)))
+                self.assertTrue(all(math.isfinite(loss) for loss in losses.values()), losses)
 
 
 class Ranks(annulus.TestCase):
@@ -321,9 +496,12 @@ class RunScript(annulus.TestCase):
     def test_misuse(self):
         for arguments in ([], ["-np"], ["-np", "2"], ["-np", "2", "--"], ["-np", "0", "--", "train"],
                           ["-np", "two", "--", "train"], ["--", "train"], ["-np", "2", "train", "config.toml"],
-                          ["-np", "2", "--hostfile"]):
+                          ["-np", "2", "--hostfile"], ["-np", "-1", "--", "train"], ["-np", "1.5", "--", "train"],
+                          ["-np", "0x2", "--", "train"], ["-np", "2", "--hostfile", "", "--", "train"]):
             with self.subTest(" ".join(arguments)):
                 self.assertFails(self.start(*arguments), 64, "launch/run.sh -np N")
+        self.assertFails(self.start("-np", "9" * 20, "--", "train"), 64, "-np 9999", "at most 65536")
+        self.assertFails(self.start("-np", "2", "--hostfile", "none", "--", "train"), 64, "none", "HOST slots=N")
 
     def test_without_mpirun(self):
         tools = self.directory / "bin"

@@ -14,8 +14,10 @@
 namespace annulus::test {
 namespace {
 
-TrainConfig rates(int64_t steps, int64_t warmup) {
+TrainConfig rates(int64_t steps, int64_t warmup, const std::string& schedule = "cosine", int64_t decay = 0) {
   TrainConfig config;
+  config.schedule = schedule;
+  config.decay_steps = decay;
   config.steps = steps;
   config.warmup_steps = warmup;
   config.learning_rate = 1.0;
@@ -40,6 +42,50 @@ TEST(LearningRate, NeedsNoWarmUpAndNoFall) {
   EXPECT_DOUBLE_EQ(learning_rate_at(0, rates(1, 0)), 1.0);   // one step: the highest
   EXPECT_DOUBLE_EQ(learning_rate_at(2, rates(3, 3)), 1.0);   // all of it warm-up
   EXPECT_DOUBLE_EQ(learning_rate_at(2, rates(3, 30)), 0.1);  // 3 of 30 steps up
+}
+
+// learning_rate_at of every step, rounded to what a table by hand can hold.
+std::vector<double> curve(const TrainConfig& config) {
+  std::vector<double> values;
+  for (int64_t step = 0; step < config.steps; ++step)
+    values.push_back(std::round(learning_rate_at(step, config) * 1e12) / 1e12);
+  return values;
+}
+
+using Curve = std::vector<double>;
+
+TEST(LearningRate, Linear) {
+  EXPECT_EQ(curve(rates(8, 2, "linear")), (Curve{0.5, 1.0, 0.85, 0.7, 0.55, 0.4, 0.25, 0.1}));  // 6 steps of 0.15 down
+  EXPECT_EQ(curve(rates(4, 0, "linear")), (Curve{1.0, 0.7, 0.4, 0.1}));
+  EXPECT_EQ(curve(rates(1, 0, "linear")), Curve{1.0});
+  EXPECT_EQ(curve(rates(2, 4, "linear")), (Curve{0.25, 0.5}));  // a short try of a long run
+}
+
+TEST(LearningRate, WarmUpStableDecay) {
+  EXPECT_EQ(curve(rates(9, 2, "wsd", 3)), (Curve{0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 0.7, 0.4, 0.1}));
+  EXPECT_EQ(curve(rates(5, 2, "wsd", 3)), (Curve{0.5, 1.0, 0.7, 0.4, 0.1}));  // nothing stable: as linear
+  EXPECT_EQ(curve(rates(5, 2, "wsd", 3)), curve(rates(5, 2, "linear")));
+  EXPECT_EQ(curve(rates(4, 0, "wsd", 1)), (Curve{1.0, 1.0, 1.0, 0.1}));
+  EXPECT_EQ(curve(rates(3, 0, "wsd", 3)), (Curve{0.7, 0.4, 0.1}));  // decays from before the first step
+}
+
+TEST(LearningRate, Constant) {
+  EXPECT_EQ(curve(rates(6, 3, "constant")),
+            (Curve{std::round(1e12 / 3) / 1e12, std::round(2e12 / 3) / 1e12, 1, 1, 1, 1}));
+  EXPECT_EQ(curve(rates(3, 0, "constant")), (Curve{1.0, 1.0, 1.0}));
+  // Exactly what was asked for, where 0.1 + (0.3 - 0.1) is not 0.3.
+  TrainConfig config = rates(3, 0, "constant");
+  config.learning_rate = 0.3;
+  EXPECT_EQ(learning_rate_at(1, config), 0.3);
+  config.schedule = "wsd", config.decay_steps = 1;
+  EXPECT_EQ(learning_rate_at(1, config), 0.3);
+  EXPECT_EQ(learning_rate_at(2, config), 0.1);
+}
+
+TEST(LearningRate, CosineIsTheDefault) {
+  EXPECT_EQ(TrainConfig{}.schedule, "cosine");
+  const Curve cosine = {0.5, 1.0, 0.868198051534, 0.55, 0.231801948466, 0.1};  // 0.1 + 0.45 (1 + cos(pi i / 4))
+  EXPECT_EQ(curve(rates(6, 2)), cosine);
 }
 
 TEST(ClipFactor, BringsTheNormDownAndNeverUp) {
