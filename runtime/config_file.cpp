@@ -336,7 +336,17 @@ void apply_override(const std::vector<ConfigField>& fields, const std::string& t
   given.insert(field->name());
 }
 
-// Which of the two would hold? An override does not decide it: it replaces the value of its own key only.
+// The command line beats the file also where each says it in another way.
+void let_overrides_decide(Config& config, std::set<std::string>& in_file, const std::set<std::string>& overridden) {
+  for (const TwoWays& two : two_ways()) {
+    const bool key = overridden.contains(two.key), in_tokens = overridden.contains(two.in_tokens);
+    if (in_tokens && !key) in_file.erase(two.key);
+    for (const ConfigField& field : config_fields(config))
+      if (key && !in_tokens && field.name() == two.in_tokens) *std::get<int64_t*>(field.value) = 0;
+  }
+}
+
+// Which of the two would hold, where both stand in one place?
 void refuse_both_of_two_ways(Config& config, const std::set<std::string>& given) {
   const std::vector<ConfigField> fields = config_fields(config);
   const auto value = [&](const std::string& name) {
@@ -364,9 +374,11 @@ void complete_config(Config& config, const std::set<std::string>& given, const s
 Config read_config(const std::string& path, const std::vector<std::string>& overrides) {
   Config config;
   const std::vector<ConfigField> fields = config_fields(config);
-  std::set<std::string> given;
+  std::set<std::string> given, overridden;
   apply_text(fields, file_text(path), path, given);
-  for (const std::string& text : overrides) apply_override(fields, text, given);
+  for (const std::string& text : overrides) apply_override(fields, text, overridden);
+  let_overrides_decide(config, given, overridden);
+  given.merge(overridden);
   complete_config(config, given, overrides.empty() ? path : path + " with the overrides");
   return config;
 }

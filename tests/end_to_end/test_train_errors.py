@@ -181,7 +181,7 @@ OVERRIDES = {
     "fewer than no threads": Case(64, ["parallel.threads", "0 to"], "--threads=-1"),
     "2^32 ranks": Case(64, ["65536 * 65536 = 4294967296", "lower"], "--parallel.dp=65536", "--parallel.cp=65536"),
     "a batch in two ways": Case(64, ["data.global_batch = 3", "data.global_batch_tokens = 67"],
-                                "--data.global_batch_tokens=67"),
+                                "--data.global_batch_tokens=67", "--data.global_batch=3"),
     "an integer of more than 64 bits": Case(64, ["train.steps takes an integer", "9223372036854775808"],
                                             "--train.steps=9223372036854775808"),
     "a number of more than a double": Case(64, ["train.learning_rate takes a number", "1e400"],

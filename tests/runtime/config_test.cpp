@@ -358,6 +358,9 @@ TEST(Config, TokensBecomeSequencesAndSteps) {
   };
   EXPECT_EQ(row(steps("1"), steps("699"), steps("700"), steps("701"), steps("1400")), " 1 1 1 2 2");
   EXPECT_EQ(steps("0"), 100) << "0: the default of train.steps";
+  // An override beats the file's other way.
+  EXPECT_EQ(from_overrides({"train.tokens=8192"}, kGood + "[train]\nsteps = 9\n").train.steps, 2);
+  EXPECT_EQ(from_overrides({"train.steps=9"}, kGood + "[train]\ntokens = 8192\n").train.steps, 9);
   EXPECT_EQ(from_overrides({"data.global_batch=3", "data.global_batch_tokens=0"}).data.global_batch, 3);
   EXPECT_EQ(from_overrides({"train.steps=3", "train.tokens=0"}).train.steps, 3);
   const Config most = from_overrides(  // as many tokens as a step may have, in one step
