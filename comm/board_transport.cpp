@@ -43,14 +43,16 @@ class BoardTransport : public Transport {
  public:
   BoardTransport(const char* name, std::unique_ptr<BoardMemory> memory, const std::vector<TransportSizes>& sizes,
                  const Group& ring)
-      : name_(name), memory_(std::move(memory)), layout_(sizes), ring_(ring), sums_taken_(sizes.size()) {}
+      : name_(name),
+        memory_(std::move(memory)),
+        layout_(sizes),
+        ring_(ring),
+        bytes_(board_bytes_of_rank(sizes[static_cast<size_t>(ring.rank())])),
+        sums_taken_(sizes.size()) {}
 
   const char* name() const override { return name_; }
 
-  int64_t bytes() const override {
-    const auto r = static_cast<size_t>(ring_.rank());
-    return kBlockSlots * layout_.block_slot[r] + kGradientBuffers * layout_.gradient_slot[r];
-  }
+  int64_t bytes() const override { return bytes_; }
 
   std::byte* begin(const PassPlan& plan) override {
     plan_ = &plan;
@@ -169,6 +171,7 @@ class BoardTransport : public Transport {
   std::unique_ptr<BoardMemory> memory_;
   Layout layout_;
   const Group& ring_;
+  int64_t bytes_;
   const PassPlan* plan_ = nullptr;
   uint32_t pass_ = 0;
   std::array<uint32_t, kBlockSlots> readers_{};  // remote visits of all passes so far, by slot
@@ -178,6 +181,10 @@ class BoardTransport : public Transport {
 };
 
 }  // namespace
+
+int64_t board_bytes_of_rank(const TransportSizes& sizes) {
+  return kBlockSlots * to_pages(sizes.own_block) + kGradientBuffers * to_pages(sizes.largest_gradient);
+}
 
 int64_t board_bytes(const std::vector<TransportSizes>& sizes) { return Layout(sizes).total; }
 

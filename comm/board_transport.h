@@ -17,6 +17,9 @@ class BoardMemory {
   virtual std::byte* data() = 0;
 };
 
+/// What one rank with these sizes holds of it.
+int64_t board_bytes_of_rank(const TransportSizes& sizes);
+
 /// Bytes of the whole board for a ring in which rank r has sizes[r].
 int64_t board_bytes(const std::vector<TransportSizes>& sizes);
 

@@ -59,7 +59,7 @@ class MpiTransport : public Transport {
  public:
   MpiTransport(const TransportSizes& sizes, MpiGroup& ring) : ring_(ring) {
     const int64_t block = to_pages(sizes.largest_block), gradient = to_pages(sizes.largest_gradient);
-    bytes_ = std::max(kPage, kKeyValueBuffers * block + kGradientBuffers * gradient);
+    bytes_ = mpi_transport_bytes(sizes);
     void* memory = mmap(nullptr, static_cast<size_t>(bytes_), PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     require(ExitCode::kMemory, memory != MAP_FAILED, "no memory for the ring's buffers: ", bytes_, " bytes");
@@ -168,6 +168,11 @@ class MpiTransport : public Transport {
 static_assert(kKeyValueBuffers == kGradientBuffers, "start() takes either array");
 
 }  // namespace
+
+int64_t mpi_transport_bytes(const TransportSizes& sizes) {
+  return std::max(
+      kPage, kKeyValueBuffers * to_pages(sizes.largest_block) + kGradientBuffers * to_pages(sizes.largest_gradient));
+}
 
 std::unique_ptr<Transport> make_mpi_transport(const TransportSizes& sizes, Group& ring) {
   auto* processes = dynamic_cast<MpiGroup*>(&ring);

@@ -8,6 +8,9 @@
 
 namespace annulus {
 
+/// What one rank with these sizes holds.
+int64_t mpi_transport_bytes(const TransportSizes& sizes);
+
 /// Collective. `ring` must be a group of MPI processes and outlive the transport.
 std::unique_ptr<Transport> make_mpi_transport(const TransportSizes& sizes, Group& ring);
 

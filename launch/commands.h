@@ -15,6 +15,14 @@ struct TrainOptions {
 };
 void train(const TrainOptions& options, Group& processes);
 
+struct PlanOptions {
+  std::string config;                  // path of the TOML file
+  std::vector<std::string> overrides;  // "--section.key=value"
+  int ranks = 0;                       // dp x cp of them; 0: as the config says
+  double memory_gib = 0.0;             // of each rank; 0: what this machine has left
+};
+void plan(const PlanOptions& options, Group& processes);
+
 struct AttentionCommand {
   std::string in, out;
   std::string placement = "zigzag", dtype = "f32", device = "cpu", transport = "auto", isa = "auto";

@@ -78,6 +78,26 @@ void add_train(CLI::App& app, Command& command) {
   });
 }
 
+void add_plan(CLI::App& app, Command& command) {
+  auto* sub = app.add_subcommand(
+      "plan",
+      "What a run will take on N ranks: memory by category, work, bytes on the wire, the longest sequence that fits");
+  auto o = std::make_shared<PlanOptions>();
+  sub->add_option("config", o->config, "The run, in TOML (docs/CONFIG.md lists every key)")->required();
+  sub->add_option("--ranks", o->ranks, "Ranks, of which parallel.dp rings are made; 0: parallel.dp x parallel.cp")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 65536));
+  sub->add_option("--memory", o->memory_gib, "GiB of each rank; 0: what this machine has left")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1e9));
+  sub->allow_extras();
+  sub->footer("Any key of the config can be given as --section.key=value, as with train. Nothing is run.");
+  sub->callback([=, &command] {
+    o->overrides = sub->remaining();
+    command = [=](Group& processes) { plan(*o, processes); };
+  });
+}
+
 void add_attention(CLI::App& app, Command& command) {
   auto* sub = app.add_subcommand(
       "attention",
@@ -226,11 +246,12 @@ int main_of(int argc, char** argv) {
   app.footer("Start several ranks with launch/run.sh -np N -- COMMAND ...  Exit codes are listed in the README.");
   Command command;
   add_train(app, command);
+  add_plan(app, command);
   add_attention(app, command);
   add_bench(app, command);
   add_inspect(app, command);
   add_sample(app, command);
-  std::string problem = problem_of(argc, argv, {"train", "attention", "bench", "inspect", "sample"});
+  std::string problem = problem_of(argc, argv, {"train", "plan", "attention", "bench", "inspect", "sample"});
   try {
     if (problem.empty()) app.parse(argc, argv);
   } catch (const CLI::Success& help) {

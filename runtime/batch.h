@@ -10,12 +10,19 @@
 
 namespace annulus {
 
+/// Where in which ring a rank is; of a group, or of one that is only planned.
+struct RingRank {
+  RingRank(const Group& ring) : rank(ring.rank()), size(ring.size()) {}
+  RingRank(int this_rank, int num_ranks) : rank(this_rank), size(num_ranks) {}
+  int rank, size;
+};
+
 /// All of a micro-batch that does not depend on its tokens: made once for each pair of sequence length and number of
 /// sequences, before the first step.
 class SequenceLayout {
  public:
   SequenceLayout(int64_t sequence_length, int64_t num_sequences, const std::string& placement, double rope_base,
-                 const Transformer& model, const Group& ring);
+                 const Transformer& model, RingRank ring);
 
   int64_t sequence_length() const { return sequence_length_; }
   int64_t num_sequences() const { return num_sequences_; }

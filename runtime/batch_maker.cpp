@@ -5,6 +5,7 @@
 #include "kernels/rope.h"
 #include "model/ring_attention.h"
 #include "runtime/core/error.h"
+#include "runtime/shares.h"
 
 namespace annulus {
 namespace {
@@ -16,8 +17,23 @@ TransportSizes larger(const TransportSizes& a, const TransportSizes& b) {
 
 }  // namespace
 
-BatchMaker::BatchMaker(const Config& config, const Dataset& data, const Transformer& model, const Group& ring)
+BatchMaker::BatchMaker(const Config& config, const Dataset& data, const Transformer& model, RingRank ring)
     : config_(config), data_(data), model_(model), ring_(ring) {}
+
+void BatchMaker::expect_all(int replica, int num_replicas) {
+  const int64_t S = config_.data.sequence_length;
+  for_pieces(share_of(config_.data.global_batch, replica, num_replicas), config_.train.micro_batch,
+             [&](int64_t, int64_t count) { expect(S, count); });
+  if (config_.train.validate_every == 0) return;
+  for (const ValidationRows& rows : rows_to_validate(replica, num_replicas))
+    expect(rows.length, static_cast<int64_t>(rows.first_tokens.size()));
+}
+
+std::vector<ValidationRows> BatchMaker::rows_to_validate(int replica, int num_replicas) const {
+  const int64_t largest_share = (config_.data.global_batch + num_replicas - 1) / num_replicas;
+  return validation_rows(data_.validation(), config_.data.sequence_length, replica, num_replicas,
+                         std::min(config_.train.micro_batch, largest_share));
+}
 
 void BatchMaker::expect(int64_t length, int64_t num_rows) {
   if (packs()) {
@@ -39,22 +55,26 @@ void BatchMaker::measure(Arena& arena, const std::function<void(const Batch&, in
   if (most_packed_tokens_ == 0) return;
   const Placement placement = largest_packed();
   const int64_t S = placement.num_tokens();
-  const Schedule schedule = make_flat_ring(placement, placement, causal_mask(S, S), model_.ring_heads(1), ring_.rank(),
+  const Schedule schedule = make_flat_ring(placement, placement, causal_mask(S, S), model_.ring_heads(1), ring_.rank,
                                            attention_query_block());
   const Arena::Scope scope(arena);
-  body(empty_packed_batch(placement.num_tokens(ring_.rank()), schedule, arena), longest_packed_);
+  body(empty_packed_batch(placement.num_tokens(ring_.rank), schedule, arena), longest_packed_);
 }
 
 Placement BatchMaker::largest_packed() const {
-  return largest_packed_placement(most_packed_tokens_, ring_.size(), attention_query_block());
+  return largest_packed_placement(most_packed_tokens_, ring_.size, attention_query_block());
 }
 
 TransportSizes BatchMaker::transport_sizes() const {
   TransportSizes sizes;
   for (const auto& [key, layout] : layouts_) sizes = larger(sizes, layout.transport_sizes());
   if (most_packed_tokens_ > 0)
-    sizes = larger(sizes, annulus::transport_sizes(largest_packed(), model_.ring_heads(1), ring_.rank()));
+    sizes = larger(sizes, annulus::transport_sizes(largest_packed(), model_.ring_heads(1), ring_.rank));
   return sizes;
+}
+
+const Schedule* BatchMaker::largest_schedule() const {
+  return layouts_.empty() ? nullptr : &layouts_.rbegin()->second.schedule();
 }
 
 int64_t BatchMaker::table_bytes() const {
@@ -117,13 +137,13 @@ MicroBatch BatchMaker::make_packed(int64_t length, std::span<const int64_t> firs
     row += length;
   }
   const PackingCosts costs = {model_.flops_per_sequence(1, 0), model_.flops_per_sequence(0, 1)};
-  const PackedRow packed = pack_documents(lengths, config_.parallel.placement, ring_.size(), costs);
+  const PackedRow packed = pack_documents(lengths, config_.parallel.placement, ring_.size, costs);
   MicroBatch made;
   made.packed_schedule = std::make_unique<const Schedule>(make_flat_ring(
-      packed.placement, packed.placement, packed.mask, model_.ring_heads(1), ring_.rank(), attention_query_block()));
+      packed.placement, packed.placement, packed.mask, model_.ring_heads(1), ring_.rank, attention_query_block()));
   made.flops = model_.flops_per_sequence(row, made.packed_schedule->visible_pairs);
 
-  const std::vector<int64_t> rows = packed.placement.positions(ring_.rank());
+  const std::vector<int64_t> rows = packed.placement.positions(ring_.rank);
   const TensorView tokens = arena.take({1, static_cast<int64_t>(rows.size())}, Dtype::kI32);
   const TensorView labels = arena.take(tokens.shape(), Dtype::kI32);
   std::vector<size_t> order(pieces.size());  // of the pieces in the packed row

@@ -14,6 +14,7 @@
 #include "runtime/batch.h"
 #include "runtime/config.h"
 #include "runtime/dataset.h"
+#include "runtime/validation_rows.h"
 
 namespace annulus {
 
@@ -29,15 +30,21 @@ struct MicroBatch {
 
 class BatchMaker {
  public:
-  BatchMaker(const Config& config, const Dataset& data, const Transformer& model, const Group& ring);
+  BatchMaker(const Config& config, const Dataset& data, const Transformer& model, RingRank ring);
 
-  /// Micro-batches of `num_rows` rows with `length` predicted tokens each will be asked for. Before the first make().
-  void expect(int64_t length, int64_t num_rows);
+  /// Every shape that training and validation of ring `replica` of `num_replicas` will ask for. Before the first
+  /// make().
+  void expect_all(int replica, int num_replicas);
+
+  /// The validation part as this ring takes it: no more rows at a time than in training, so that it needs no more
+  /// memory.
+  std::vector<ValidationRows> rows_to_validate(int replica, int num_replicas) const;
 
   /// body(batch, length) for each shape that is expected, without memory; of packed rows, for the one that takes most.
   void measure(Arena& arena, const std::function<void(const Batch& batch, int64_t length)>& body) const;
-  TransportSizes transport_sizes() const;  // for all of them
-  int64_t table_bytes() const;             // rotary angles that are kept
+  TransportSizes transport_sizes() const;    // for all of them
+  int64_t table_bytes() const;               // rotary angles that are kept
+  const Schedule* largest_schedule() const;  // of the rows that are not packed; nullptr where all are
 
   /// This rank's part of the rows that begin at first_tokens. One token more than `length` is read: labels are the
   /// following tokens, and the last of a document has none.
@@ -51,6 +58,7 @@ class BatchMaker {
     int64_t first_token, length, position;
     bool last_has_label;
   };
+  void expect(int64_t length, int64_t num_rows);
   std::vector<Piece> pieces_of_row(int64_t length, int64_t first_token) const;
   bool packs() const { return config_.data.document_mask && data_.has_documents(); }
   Batch empty_packed_batch(int64_t num_tokens, const Schedule& schedule, Arena& arena) const;
@@ -60,7 +68,7 @@ class BatchMaker {
   const Config& config_;
   const Dataset& data_;
   const Transformer& model_;
-  const Group& ring_;
+  RingRank ring_;
   std::map<std::pair<int64_t, int64_t>, SequenceLayout> layouts_;  // by length and number of rows
   int64_t most_packed_tokens_ = 0, longest_packed_ = 0;            // of a micro-batch; of its rows
 };

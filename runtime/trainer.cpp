@@ -53,55 +53,19 @@ Trainer::Trainer(const Config& config, const Dataset& data, const Ranks& ranks)
             .config_text = config_text(config),
             .seed = config.run.seed,
             .data_digest = data.digest()};
-  expect_batches();
+  batches_.expect_all(ranks.dims.replica_of(ranks.world.rank()), ranks.dims.dp);
   measure_memory();
   agree(ranks_.world, [&] { require_memory_fits(); });
   allocate();
 }
 
-// Every shape that training or validation will meet.
-void Trainer::expect_batches() {
-  const int64_t S = config_.data.sequence_length;
-  const int replica = ranks_.dims.replica_of(ranks_.world.rank());
-  for_pieces(share_of(config_.data.global_batch, replica, ranks_.dims.dp), config_.train.micro_batch,
-             [&](int64_t, int64_t count) { batches_.expect(S, count); });
-  if (config_.train.validate_every == 0) return;
-  for (const ValidationRows& rows : rows_to_validate())
-    batches_.expect(rows.length, static_cast<int64_t>(rows.first_tokens.size()));
-}
-
-// No more at a time than training takes, so that validation needs no more memory.
-std::vector<ValidationRows> Trainer::rows_to_validate() const {
-  const int64_t dp = ranks_.dims.dp, largest_share = (config_.data.global_batch + dp - 1) / dp;
-  return validation_rows(data_.validation(), config_.data.sequence_length, ranks_.dims.replica_of(ranks_.world.rank()),
-                         ranks_.dims.dp, std::min(config_.train.micro_batch, largest_share));
-}
-
-// The step itself, on tensors without memory.
 void Trainer::measure_memory() {
-  Workspace measuring = workspace();
-  batches_.measure(batch_memory_, [&](const Batch& batch, int64_t length) {
-    model_.forward(batch, LossGradient::kNo, 1.0, measuring);
-    if (length == config_.data.sequence_length)
-      model_.backward(batch, model_.forward(batch, LossGradient::kYes, 1.0, measuring), measuring);
-  });
-  activations_.reset();
-  {
-    const Arena::Scope scope(reduction_);
-    reduction_.take({reduce_scratch_floats(ranks_.world.size())});
-  }
+  measure_step(model_, batches_, config_.data.sequence_length, ranks_.world.size(), arenas_);
   // What one ring lacks (shared memory, a common node), the others do not know.
   agree(ranks_.world,
         [&] { transport_ = choose_transport(config_.parallel.transport, batches_.transport_sizes(), ranks_.ring); });
-  const FlatRange& mine = ranges_[static_cast<size_t>(ranks_.world.rank())];
-  const int64_t flat_bytes = parameters_.num_floats() * static_cast<int64_t>(sizeof(float));
-  memory_ = {{"parameters", flat_bytes},
-             {"gradients", flat_bytes},
-             {"optimizer moments", 2 * (mine.end - mine.begin) * static_cast<int64_t>(sizeof(float))},
-             {"ring buffers", transport_->bytes()},
-             {"rotary angles", batches_.table_bytes()}};
-  for (const Arena* arena : {&activations_, &scratch_, &reduction_, &batch_memory_})
-    memory_.push_back({arena->category(), arena->high_water()});
+  memory_ = memory_plan(parameters_, ranges_[static_cast<size_t>(ranks_.world.rank())], transport_->bytes(), batches_,
+                        arenas_);
 }
 
 void Trainer::require_memory_fits() const {
@@ -120,7 +84,7 @@ void Trainer::require_memory_fits() const {
 
 void Trainer::allocate() {
   parameters_.allocate();
-  for (Arena* arena : {&activations_, &scratch_, &reduction_, &batch_memory_}) arena->commit();
+  for (Arena* arena : arenas_.all()) arena->commit();
   const FlatRange& mine = ranges_[static_cast<size_t>(ranks_.world.rank())];
   optimizer_ = std::make_unique<Optimizer>(parameters_, mine, config_.train);
   parameters_.initialise(mine, static_cast<uint64_t>(config_.run.seed));
@@ -140,15 +104,15 @@ double Trainer::compute_gradients() {
   for_pieces(share, config_.train.micro_batch, [&](int64_t first, int64_t count) {
     std::vector<int64_t> first_tokens;
     for (int64_t i = first; i < first + count; ++i) first_tokens.push_back(row_order_.first_token(state_.rows + i));
-    const Arena::Scope scope(batch_memory_);
-    const MicroBatch made = batches_.make(S, first_tokens, batch_memory_);
+    const Arena::Scope scope(arenas_.batches);
+    const MicroBatch made = batches_.make(S, first_tokens, arenas_.batches);
     const LossResult result = model_.forward(made.batch, LossGradient::kYes, gradient_scale, memory);
     model_.backward(made.batch, result, memory);
     loss += result.sum;
     flops_ += made.flops;
   });
-  const Arena::Scope scope(reduction_);
-  const TensorView addends = reduction_.take({reduce_scratch_floats(ranks_.world.size())});
+  const Arena::Scope scope(arenas_.reduction);
+  const TensorView addends = arenas_.reduction.take({reduce_scratch_floats(ranks_.world.size())});
   reduce_scatter(parameters_.gradients().data<float>(), ranges_, ranks_.world, addends.data<float>());
   return gradient_scale * ranks_.world.sum(loss, "the loss");
 }
@@ -192,9 +156,10 @@ ValidationStats Trainer::validate() {
   std::vector<double> sums(2 * kParts, 0.0);  // nats, then labels
   const int64_t S = config_.data.sequence_length;
   Workspace memory = workspace();
-  for (const ValidationRows& rows : rows_to_validate()) {
-    const Arena::Scope scope(batch_memory_);
-    const MicroBatch made = batches_.make(rows.length, rows.first_tokens, batch_memory_);
+  for (const ValidationRows& rows :
+       batches_.rows_to_validate(ranks_.dims.replica_of(ranks_.world.rank()), ranks_.dims.dp)) {
+    const Arena::Scope scope(arenas_.batches);
+    const MicroBatch made = batches_.make(rows.length, rows.first_tokens, arenas_.batches);
     const LossResult result = model_.forward(made.batch, LossGradient::kNo, 1.0, memory);
     const float* loss = result.per_token_BT.data<float>();
     const int32_t* label = made.batch.labels_BT.data<int32_t>();

@@ -12,7 +12,7 @@
 #include "runtime/dataset.h"
 #include "runtime/metrics.h"
 #include "runtime/optimizer.h"
-#include "runtime/validation_rows.h"
+#include "runtime/step_memory.h"
 
 namespace annulus {
 
@@ -23,11 +23,6 @@ struct Ranks {
   ParallelDims dims;
   int ranks_per_node = 1;
   double peak_flops = 0.0;  // per second, of all cores in use by all ranks
-};
-
-struct MemoryUse {
-  std::string category;
-  int64_t bytes;
 };
 
 /// The model that a config describes.
@@ -63,12 +58,10 @@ class Trainer {
   const Transport& transport() const { return *transport_; }
 
  private:
-  void expect_batches();
-  std::vector<ValidationRows> rows_to_validate() const;
   void measure_memory();
   void require_memory_fits() const;
   void allocate();
-  Workspace workspace() { return {activations_, scratch_, transport_.get()}; }
+  Workspace workspace() { return {arenas_.activations, arenas_.scratch, transport_.get()}; }
   std::vector<TensorRows> owned_tensors();
   void update_peak_memory();
 
@@ -81,7 +74,7 @@ class Trainer {
   RowOrder row_order_;
   std::vector<FlatRange> ranges_;  // who owns what of the flat buffers
   std::unique_ptr<Optimizer> optimizer_;
-  Arena batch_memory_{"token batches"}, activations_{"activations"}, scratch_{"scratch"}, reduction_{"reduction"};
+  StepArenas arenas_;
   std::unique_ptr<Transport> transport_;
   std::vector<MemoryUse> memory_;
   RunState state_;

@@ -230,7 +230,7 @@ PROGRAM = {
     "a config behind a file": Case(64, ["text.txt/config.toml", "Not a directory"], "train", "text.txt/config.toml"),
     "a config that is the text": Case(64, ["text.txt:", "TOML"], "train", "text.txt"),
     "a config without a name": Case(64, ["annulus train CONFIG.toml"], "train", ""),
-    "an empty subcommand": Case(64, ["there is no command ''", "train, attention"], ""),
+    "an empty subcommand": Case(64, ["there is no command ''", "train, plan, attention"], ""),
     "an option without its value": Case(64, ["--transport=", "write one"], "train", "none.toml", "--transport="),
     "attention without files": Case(64, ["in is required", "--help"], "attention"),
     "bench without a subject": Case(64, ["subcommand", "--help"], "bench"),

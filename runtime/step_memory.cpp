@@ -1,0 +1,32 @@
+#include "runtime/step_memory.h"
+
+#include "comm/reduce.h"
+
+namespace annulus {
+
+void measure_step(Transformer& model, const BatchMaker& batches, int64_t sequence_length, int world_size,
+                  StepArenas& arenas) {
+  Workspace measuring = {arenas.activations, arenas.scratch, nullptr};
+  batches.measure(arenas.batches, [&](const Batch& batch, int64_t length) {
+    model.forward(batch, LossGradient::kNo, 1.0, measuring);
+    if (length == sequence_length)
+      model.backward(batch, model.forward(batch, LossGradient::kYes, 1.0, measuring), measuring);
+  });
+  arenas.activations.reset();
+  const Arena::Scope scope(arenas.reduction);
+  arenas.reduction.take({reduce_scratch_floats(world_size)});
+}
+
+std::vector<MemoryUse> memory_plan(const ParameterStore& parameters, const FlatRange& mine, int64_t ring_bytes,
+                                   const BatchMaker& batches, StepArenas& arenas) {
+  const auto bytes_of = [](int64_t floats) { return floats * static_cast<int64_t>(sizeof(float)); };
+  std::vector<MemoryUse> plan = {{"parameters", bytes_of(parameters.num_floats())},
+                                 {"gradients", bytes_of(parameters.num_floats())},
+                                 {"optimizer moments", 2 * bytes_of(mine.end - mine.begin)},
+                                 {"ring buffers", ring_bytes},
+                                 {"rotary angles", batches.table_bytes()}};
+  for (const Arena* arena : arenas.all()) plan.push_back({arena->category(), arena->high_water()});
+  return plan;
+}
+
+}  // namespace annulus

@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""`annulus plan` says what a run then takes."""
+import re
+
+import annulus_runner as annulus
+from annulus_runner import TinyRun
+
+
+def memory_of_plan(text):
+    """Category -> amount, as printed."""
+    part = text.split("memory of the rank")[1].split("\nwork\n")[0]
+    return {name.strip(): amount for name, amount in re.findall(r"^  ([a-z ]+?)  +(\S+ \S+)", part, re.M)}
+
+
+def memory_of_run(text):
+    total, parts = re.search(r"memory per rank: (\S+ \S+) \((.*)\)", text).groups()
+    uses = {" ".join(part.split()[:-2]): " ".join(part.split()[-2:]) for part in parts.split(", ")}
+    return {**uses, "together": total}
+
+
+class Plan(annulus.TestCase):
+    def test_its_memory_is_that_of_the_run(self):
+        cases = {"shared": ({}, 3), "messages": ({"parallel.transport": "mpi"}, 3), "alone": ({}, 1),
+                 "two rings": ({"parallel.dp": 2, "parallel.cp": 2, "data.global_batch": 4}, 4),
+                 "recomputed": ({"train.recompute": "block", "train.mlp_tile": 16}, 3),
+                 "validated": ({"train.validate_every": 2, "train.micro_batch": 3}, 3)}
+        for name, (changes, ranks) in cases.items():
+            with self.subTest(name):
+                run = TinyRun(self.directory / name, {"data.sequence_length": 72, "train.steps": 2, **changes}, ranks)
+                planned = annulus.run(["plan", "config.toml"], cwd=run.directory)
+                self.assertDone(planned)
+                self.assertFalse(run.path.exists())
+                result = run.train()
+                self.assertDone(result)
+                self.assertEqual(memory_of_plan(planned.out), memory_of_run(result.out))
+
+    def test_the_longest_sequence_fits_and_no_longer_one(self):
+        run = TinyRun(self.directory / "longest")
+        options = ["plan", "config.toml", "--ranks=4", "--memory=0.05"]
+        longest = int(re.search(r"about (\d+) tokens", annulus.run(options, cwd=run.directory).out)[1])
+        for length, fits in ((longest, True), (longest * 11 // 10, False)):
+            # The text is too short for such a sequence, which matters to a run and not to its size.
+            annulus.write_text(run.directory / "text.txt", sums=length // 8)
+            result = annulus.run([*options, f"--data.sequence_length={length}"], cwd=run.directory)
+            self.assertDone(result)
+            self.assertEqual("does not fit" in result.out, not fits, result.out)
+
+    def test_any_number_of_ranks(self):
+        run = TinyRun(self.directory / "ranks")
+        result = annulus.run(["plan", "config.toml", "--ranks=1000", "--parallel.dp=10", "--memory=0.01"], cwd=run.directory)
+        self.assertDone(result)
+        self.assertIn("1000 ranks = dp 10 x cp 100", result.out)
+
+    def test_what_it_refuses(self):
+        run = TinyRun(self.directory / "refused")
+        cases = {"ranks that make no rings": (["config.toml", "--ranks=4", "--parallel.dp=3"], 64, ["--ranks=4", "3 rings"]),
+                 "no config": ([], 64, ["config"]),
+                 "a typo": (["config.toml", "--train.stpes=3"], 64, ["train.steps"]),
+                 "no data": (["config.toml", "--data.path=none.txt"], 65, ["none.txt"])}
+        for name, (options, code, mentions) in cases.items():
+            with self.subTest(name):
+                self.assertFails(annulus.run(["plan", *options], cwd=run.directory), code, *mentions)
+        self.assertFails(annulus.run(["plan", "config.toml"], 3, cwd=run.directory), 64, "one rank")
+
+
+if __name__ == "__main__":
+    annulus.main()
