@@ -46,7 +46,6 @@ class ParameterStore {
   const std::vector<Parameter>& parameters() const { return parameters_; }
   int64_t num_floats() const { return num_floats_; }  // of a flat buffer, padding included
   int64_t num_elements() const;                       // of all logical tensors
-  int64_t bytes() const { return 2 * num_floats_ * static_cast<int64_t>(sizeof(float)); }
 
   /// `count` stacked parameters from `first` on as one matrix (rows, columns), or a vector where they are vectors.
   /// Without memory before allocate().

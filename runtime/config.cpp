@@ -149,7 +149,7 @@ Fields train_fields(TrainConfig& train) {
        1e9},
       {"train", "loss_tile", "Tokens whose logits exist at a time (memory: loss_tile * vocab numbers).",
        &train.loss_tile, 1, 1048576},
-      {"train", "mlp_tile", "Tokens whose MLP activations exist at a time where they are computed again.",
+      {"train", "mlp_tile", "Tokens that the MLP takes at a time; with recompute only their activations exist at once.",
        &train.mlp_tile, 1, 1 << 20},
       {"train",
        "recompute",

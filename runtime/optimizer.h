@@ -30,8 +30,6 @@ class Optimizer {
     return v_.narrow(0, rows.begin - range_.begin, rows.end - rows.begin);
   }
 
-  int64_t bytes() const { return moments_.high_water(); }
-
  private:
   ParameterStore& store_;
   FlatRange range_;

@@ -10,7 +10,6 @@
 #include "runtime/core/memory.h"
 #include "runtime/schedule.h"
 #include "runtime/shares.h"
-#include "runtime/validation_rows.h"
 #include "runtime/version.h"
 
 namespace annulus {
@@ -42,7 +41,6 @@ TransformerShape transformer_shape(const Config& config) {
 
 Trainer::Trainer(const Config& config, const Dataset& data, const Ranks& ranks)
     : config_(config),
-      data_(data),
       ranks_(ranks),
       model_(transformer_shape(config), parameters_),
       batches_(config_, data, model_, ranks.ring),

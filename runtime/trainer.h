@@ -66,7 +66,6 @@ class Trainer {
   void update_peak_memory();
 
   Config config_;
-  const Dataset& data_;
   Ranks ranks_;
   ParameterStore parameters_;
   Transformer model_;
