@@ -8,9 +8,9 @@
 
 #include "comm/agree.h"
 #include "launch/commands.h"
-#include "runtime/config.h"
 #include "runtime/core/log.h"
 #include "runtime/run_directory.h"
+#include "runtime/text.h"
 
 namespace annulus {
 namespace {

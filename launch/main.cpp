@@ -14,6 +14,7 @@
 #include "launch/commands.h"
 #include "launch/rank_env.h"
 #include "launch/versions.h"
+#include "runtime/config_fields.h"
 #include "runtime/config_file.h"
 #include "runtime/core/log.h"
 #include "runtime/nearest.h"

@@ -1,10 +1,8 @@
 #pragma once
-// Everything a run can be told, with its defaults: plain structs. One table (config_fields) gives each field its name
+// Everything a run can be told, with its defaults: plain structs. One table (config_fields.h) gives each field its name
 // in files and on the command line, its bounds and its sentence of documentation.
 #include <cstdint>
 #include <string>
-#include <string_view>
-#include <variant>
 #include <vector>
 
 namespace annulus {
@@ -60,45 +58,6 @@ struct Config {
   CheckpointConfig checkpoint;
 };
 
-/// One key of the config: where it lives in a Config, what it may be, and what it means.
-struct ConfigField {
-  std::string section, key, help;
-  std::variant<int64_t*, double*, bool*, std::string*> value;
-  double least = 0.0, most = 0.0;         // numbers: inclusive bounds
-  std::vector<std::string> choices = {};  // strings: allowed values; empty: any
-  std::string name() const { return section + "." + key; }
-};
-
-/// Every field of `config`, in the order of the documentation. The pointers are valid as long as `config` is.
-std::vector<ConfigField> config_fields(Config& config);
-
-/// The field's value as TOML: 100, 0.001, true, "zigzag". Doubles keep every bit and always look like doubles.
-std::string value_text(const ConfigField& field);
-
-/// What the field may be: "1 to 1000000000", "true or false", "auto, shared, mpi, in-process", "any".
-std::string allowed_text(const ConfigField& field);
-
-/// What is wrong with the field's value by itself (bounds, choices, not finite) and how to mend it; empty: nothing.
-std::string value_problem(const ConfigField& field);
-
-/// `text` as a TOML string in double quotes.
-std::string quoted_text(std::string_view text);
-
-/// "a, b, c"
-std::string list_text(const std::vector<std::string>& names);
-
-/// Whether `c` is an ASCII control character: of those, text holds only tabs and ends of lines.
-bool is_control(char c);
-
-/// `text` for a message: on one line, harmless to a terminal, and cut where it is long.
-std::string printable_text(std::string_view text);
-
-/// Two keys that say one thing, of which a run is told one: data.global_batch and data.global_batch_tokens.
-struct TwoWays {
-  std::string key, in_tokens;  // in_tokens is 0 where it says nothing
-};
-const std::vector<TwoWays>& two_ways();
-
 /// Fills in what is derived where it was left at 0 (model.head_dim, model.ffn), turns what was given in tokens into
 /// sequences (data.global_batch) and steps (train.steps), its tokens into 0, and throws UserError (64) naming the key
 /// where a field is out of its bounds or fields contradict each other. Changes nothing in a config that it completed.
@@ -106,9 +65,6 @@ void complete_and_validate(Config& config);
 
 /// Whether the data is text, every byte of which is a token, rather than a file of token ids.
 bool reads_text(const DataConfig& data);
-
-/// The Markdown page about every key (docs/CONFIG.md).
-std::string config_reference();
 
 /// Names such as "model.width" whose values differ between `a` and `b`, among `sections_or_keys` ("model", "run.seed").
 std::vector<std::string> differing_keys(const Config& a, const Config& b,

@@ -18,8 +18,10 @@
 #include <set>
 #include <system_error>
 
+#include "runtime/config_fields.h"
 #include "runtime/core/error.h"
 #include "runtime/nearest.h"
+#include "runtime/text.h"
 
 namespace annulus {
 namespace {

@@ -12,6 +12,7 @@
 #include <functional>
 #include <random>
 
+#include "runtime/config_fields.h"
 #include "runtime/config_file.h"
 #include "runtime/core/error.h"
 #include "runtime/nearest.h"
