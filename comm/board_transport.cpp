@@ -8,7 +8,11 @@
 namespace annulus {
 namespace {
 
-constexpr int kBlockSlots = 2;
+constexpr int kBlockSlots = 2;  // of which a rank that is alone uses only the first
+
+int block_slots(const TransportSizes& sizes) { return sizes.alone ? 1 : kBlockSlots; }
+int gradient_slots(const TransportSizes& sizes) { return sizes.alone ? 1 : kGradientBuffers; }
+
 constexpr int64_t kCacheLine = 64, kPage = 4096;
 
 // The signals of one rank, each on a cache line of its own.
@@ -29,10 +33,10 @@ struct Layout {
     for (const TransportSizes& size : sizes) {
       block_slot.push_back(to_pages(size.own_block));
       blocks.push_back(total);
-      total += kBlockSlots * block_slot.back();
+      total += block_slots(size) * block_slot.back();
       gradient_slot.push_back(to_pages(size.largest_gradient));
       gradients.push_back(total);
-      total += kGradientBuffers * gradient_slot.back();
+      total += gradient_slots(size) * gradient_slot.back();
     }
   }
   std::vector<int64_t> blocks, block_slot, gradients, gradient_slot;
@@ -137,7 +141,7 @@ class BoardTransport : public Transport {
     return nullptr;
   }
 
-  int slot_of_pass() const { return static_cast<int>(pass_ % kBlockSlots); }
+  int slot_of_pass() const { return ring_.size() == 1 ? 0 : static_cast<int>(pass_ % kBlockSlots); }
 
   // For messages: the rank that has begun the fewest passes, and the one that this rank's sums go to.
   int slowest() {
@@ -183,7 +187,7 @@ class BoardTransport : public Transport {
 }  // namespace
 
 int64_t board_bytes_of_rank(const TransportSizes& sizes) {
-  return kBlockSlots * to_pages(sizes.own_block) + kGradientBuffers * to_pages(sizes.largest_gradient);
+  return block_slots(sizes) * to_pages(sizes.own_block) + gradient_slots(sizes) * to_pages(sizes.largest_gradient);
 }
 
 int64_t board_bytes(const std::vector<TransportSizes>& sizes) { return Layout(sizes).total; }

@@ -13,6 +13,7 @@ struct TransportSizes {
   int64_t own_block = 0;         // this rank's largest block of keys and values
   int64_t largest_block = 0;     // of any rank of the ring
   int64_t largest_gradient = 0;  // fp32 dK and dV of the largest block
+  bool alone = false;            // a ring of one rank: nothing leaves or arrives
 };
 
 struct TransportCounters {

@@ -5,113 +5,17 @@
 #include <thread>
 
 #include "comm/agree.h"
-#include "comm/board_transport.h"
-#include "comm/mpi_transport.h"
 #include "kernels/cpu/isa.h"
 #include "launch/commands.h"
 #include "runtime/config_file.h"
 #include "runtime/core/log.h"
 #include "runtime/core/memory.h"
-#include "runtime/shares.h"
-#include "runtime/step_memory.h"
-#include "runtime/trainer.h"
+#include "runtime/planned_rank.h"
 
 namespace annulus {
 namespace {
 
 constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
-
-// One rank of a run that is only planned: the one that holds most tokens, of the ring that has most sequences.
-class PlannedRank {
- public:
-  PlannedRank(const Config& config, const Dataset& data)
-      : config_(config),
-        dp_(static_cast<int>(config.parallel.dp)),
-        cp_(static_cast<int>(config.parallel.cp)),
-        model_(transformer_shape(config), parameters_),
-        batches_(config_, data, model_, RingRank(busiest_rank(), cp_)) {
-    batches_.expect_all(busiest_replica(), dp_);
-    measure_step(model_, batches_, config.data.sequence_length, dp_ * cp_, arenas_);
-  }
-
-  // Blocks in shared memory, or in messages.
-  int64_t ring_bytes() const {
-    const TransportSizes sizes = batches_.transport_sizes();
-    return config_.parallel.transport == "mpi" ? mpi_transport_bytes(sizes) : board_bytes_of_rank(sizes);
-  }
-
-  std::vector<MemoryUse> memory() {
-    const std::vector<FlatRange> ranges = parameters_.owned_ranges(dp_ * cp_);
-    const FlatRange& largest = *std::max_element(
-        ranges.begin(), ranges.end(), [](const auto& a, const auto& b) { return a.end - a.begin < b.end - b.begin; });
-    return memory_plan(parameters_, largest, ring_bytes(), batches_, arenas_);
-  }
-  int64_t total() {
-    int64_t bytes = 0;
-    for (const MemoryUse& use : memory()) bytes += use.bytes;
-    return bytes;
-  }
-
-  const Schedule* schedule() const { return batches_.largest_schedule(); }
-  const Transformer& model() const { return model_; }
-  const ParameterStore& parameters() const { return parameters_; }
-  int64_t micro_batches() const {
-    int64_t count = 0;
-    for_pieces(share_of(config_.data.global_batch, busiest_replica(), dp_), config_.train.micro_batch,
-               [&](int64_t, int64_t) { ++count; });
-    return count;
-  }
-
- private:
-  int busiest_replica() const {
-    int found = 0;
-    for (int r = 1; r < dp_; ++r) {
-      const Share a = share_of(config_.data.global_batch, r, dp_), b = share_of(config_.data.global_batch, found, dp_);
-      if (a.end - a.begin > b.end - b.begin) found = r;
-    }
-    return found;
-  }
-  int busiest_rank() const {
-    const Placement placement = make_placement(config_.parallel.placement, config_.data.sequence_length, cp_);
-    int found = 0;
-    for (int r = 1; r < cp_; ++r)
-      if (placement.num_tokens(r) > placement.num_tokens(found)) found = r;
-    return found;
-  }
-
-  Config config_;
-  int dp_, cp_;
-  ParameterStore parameters_;
-  Transformer model_;
-  BatchMaker batches_;
-  StepArenas arenas_;
-};
-
-int64_t bytes_needed(Config config, const Dataset& data, int64_t sequence_length) {
-  config.data.sequence_length = sequence_length;
-  return PlannedRank(config, data).total();
-}
-
-// To 1 %. Memory is nearly a straight line over the length, so that a few secants find it; the last look is at the very
-// length that is returned. Without validation, whose shapes come from the text that there is.
-int64_t longest_that_fits(Config config, const Dataset& data, int64_t bytes) {
-  constexpr int64_t kLongest = int64_t{1} << 31;
-  config.train.validate_every = 0;
-  const auto needed = [&](int64_t length) { return bytes_needed(config, data, length); };
-  if (needed(1) > bytes) return 0;
-  int64_t good = 1, other = 4096;
-  int64_t at_good = needed(good), at_other = needed(other);
-  for (int look = 0; look < 20 && at_other != at_good; ++look) {
-    const double slope = static_cast<double>(at_other - at_good) / static_cast<double>(other - good);
-    const double step = 0.997 * static_cast<double>(bytes - at_good) / slope;  // rather below than above
-    const int64_t next = std::clamp(good + static_cast<int64_t>(step), good, kLongest);
-    if (next - good <= good / 300) break;
-    const int64_t at_next = needed(next);
-    (at_next <= bytes ? good : other) = next;
-    (at_next <= bytes ? at_good : at_other) = at_next;
-  }
-  return good;
-}
 
 // What this rank sends in one pass.
 int64_t bytes_sent(const PassPlan& pass) {
@@ -125,8 +29,9 @@ void say(const std::string& what, const std::string& value) { log::inform(fmt::f
 void say_memory(PlannedRank& rank, int64_t available) {
   log::inform("memory of the rank that holds most");
   for (const MemoryUse& use : rank.memory()) say(use.category, human_bytes(use.bytes));
-  say("together", fmt::format("{} of {}{}", human_bytes(rank.total()), human_bytes(available),
-                              rank.total() <= available ? "" : ": does not fit"));
+  const int64_t total = bytes_to_take(rank.memory());
+  say("together", fmt::format("{} of {}{}", human_bytes(total), human_bytes(available),
+                              total <= available ? "" : ": does not fit"));
 }
 
 void say_traffic(const Config& config, PlannedRank& rank) {

@@ -11,6 +11,7 @@
 #include "launch/commands.h"
 #include "launch/rank_env.h"
 #include "runtime/config_file.h"
+#include "runtime/planned_rank.h"
 #include "runtime/trainer.h"
 
 namespace annulus {

@@ -30,13 +30,8 @@ void say_what_runs(const Config& config, const Trainer& trainer, const Ranks& ra
   log::inform(fmt::format("model: {:.2f} M parameters; {} tokens per step in sequences of {}",
                           static_cast<double>(trainer.parameters().num_elements()) / 1e6,
                           config.data.global_batch * config.data.sequence_length, config.data.sequence_length));
-  int64_t total = 0;
-  std::string parts;
-  for (const MemoryUse& use : trainer.memory()) {
-    total += use.bytes;
-    parts += fmt::format("{}{} {}", parts.empty() ? "" : ", ", use.category, human_bytes(use.bytes));
-  }
-  log::inform(fmt::format("memory per rank: {} ({})", human_bytes(total), parts));
+  log::inform(fmt::format("memory per rank: {} ({})", human_bytes(total_bytes(trainer.memory())),
+                          memory_text(trainer.memory())));
 }
 
 void save(Trainer& trainer, const std::string& run_directory, bool last) {
@@ -107,6 +102,9 @@ void train_on(const Config& config, const TrainOptions& options, Group& world) {
   if (trainer.state().step >= config.train.steps)
     log::inform(fmt::format("the run has done all its {} steps; give more with --train.steps=N", config.train.steps));
   run_steps(config, trainer, metrics, path);
+  const int64_t planned = world.sum(total_bytes(trainer.memory()), "the planned memory");
+  log::inform(fmt::format("memory of all ranks: {} planned, at most {} used", human_bytes(planned),
+                          human_bytes(trainer.peak_memory())));
 }
 
 }  // namespace

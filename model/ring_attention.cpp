@@ -38,7 +38,8 @@ TransportSizes transport_sizes(const Placement& keys, const RingHeads& n, int ra
   const int64_t bytes_per_token = n.B * n.K * (n.Dqk + n.Dv) * static_cast<int64_t>(sizeof(float));
   return {.own_block = keys.num_tokens(rank) * bytes_per_token,
           .largest_block = keys.largest() * bytes_per_token,
-          .largest_gradient = keys.largest() * bytes_per_token};
+          .largest_gradient = keys.largest() * bytes_per_token,
+          .alone = keys.num_ranks() == 1};
 }
 
 void ring_attention_forward(TensorView out, TensorView lse, ConstTensorView q, ConstTensorView k, ConstTensorView v,

@@ -12,7 +12,7 @@ namespace {
 
 TransportSizes larger(const TransportSizes& a, const TransportSizes& b) {
   return {std::max(a.own_block, b.own_block), std::max(a.largest_block, b.largest_block),
-          std::max(a.largest_gradient, b.largest_gradient)};
+          std::max(a.largest_gradient, b.largest_gradient), a.alone || b.alone};
 }
 
 }  // namespace

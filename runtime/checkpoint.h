@@ -3,6 +3,7 @@
 // so a run saved on P ranks loads on any number. Nothing counts before the directory is renamed into place, and nothing
 // that is good is ever overwritten.
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,6 +20,9 @@ struct TensorRows {
   int64_t first_row, rows;
   float* data;  // rows * (product of the other dimensions) floats
 };
+
+/// The largest part file, but one row where that is larger.
+constexpr int64_t kMostPartBytes = int64_t{256} << 20;
 
 /// All of a run's state that is not a tensor.
 struct RunState {
@@ -43,9 +47,11 @@ struct SavedCheckpoint {
 /// A failure on any rank (full disk, no permission) leaves every older checkpoint as it is, removes what was written,
 /// and is returned on every rank, not thrown. A step that is there already, whole and with the same config and place in
 /// the data (a run was resumed before it), counts as saved and is left alone; any other is a failure. What saves that
-/// were killed have left behind is removed first. Holds one part (256 MiB, or one row) in memory at a time.
+/// were killed have left behind is removed first. Holds one part (256 MiB, or one row) in memory at a time;
+/// `while_held` is then called, once for each part.
 SavedCheckpoint save_checkpoint(const std::string& run_directory, const RunState& state,
-                                const std::vector<TensorRows>& owned, Group& world);
+                                const std::vector<TensorRows>& owned, Group& world,
+                                const std::function<void()>& while_held = nullptr);
 
 /// Paths of the complete checkpoints of a run, newest (highest step) first. Throws UserError (66) where the directory
 /// is there but cannot be listed.

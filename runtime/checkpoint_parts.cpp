@@ -84,7 +84,7 @@ bool take(std::istream& text, StoredPart& part) {
 }
 
 StoredPart write_part(const std::string& directory, const std::string& name, const std::vector<PlannedRows>& plan,
-                      const std::string* config) {
+                      const std::string* config, const std::function<void()>& while_held) {
   StoredPart part;
   Hdf5Writer writer;
   if (config) writer.write(kConfigName, *config);
@@ -101,6 +101,7 @@ StoredPart write_part(const std::string& directory, const std::string& name, con
     part.rows.push_back(range);
   }
   const std::span<const std::byte> image = writer.image();
+  if (while_held) while_held();
   write_new_file(directory + "/" + name, image);
   part.file = {name, static_cast<int64_t>(image.size()), digest_of(image)};
   return part;

@@ -1,6 +1,7 @@
 #pragma once
 // Cutting the rows that a rank owns into part files, writing them, and reading them back.
 #include <cstdint>
+#include <functional>
 #include <iosfwd>
 #include <string>
 #include <vector>
@@ -38,9 +39,9 @@ void put(std::ostream& text, const StoredPart& part);
 bool take(std::istream& text, StoredPart& part);
 
 /// Builds the part in memory, writes it to directory/name and waits for the disk. `config` goes with it where it is not
-/// null. Throws UserError (73).
+/// null. `while_held` is called while the part is in memory. Throws UserError (73).
 StoredPart write_part(const std::string& directory, const std::string& name, const std::vector<PlannedRows>& plan,
-                      const std::string* config);
+                      const std::string* config, const std::function<void()>& while_held);
 
 /// A part whose bytes are those that its MANIFEST lists, and what they say.
 struct LoadedPart {

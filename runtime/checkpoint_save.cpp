@@ -102,14 +102,15 @@ std::string begin(const std::string& path, const Manifest& manifest, int64_t byt
 
 // The parts of one rank, as lines for rank 0. Only one of them is in memory at a time.
 std::string write_parts(const std::string& directory, const RunState& state, const std::vector<TensorRows>& owned,
-                        int rank, int64_t part_bytes) {
+                        int rank, const detail::SaveOptions& options) {
   const std::string* config = rank == 0 ? &state.config_text : nullptr;
   std::vector<std::vector<PlannedRows>> plans =
-      plan_parts(owned, part_bytes, config ? static_cast<int64_t>(config->size()) : 0);
+      plan_parts(owned, options.part_bytes, config ? static_cast<int64_t>(config->size()) : 0);
   if (config && plans.empty()) plans.emplace_back();
   std::ostringstream lines;
   for (size_t i = 0; i < plans.size(); ++i)
-    put(lines, write_part(directory, part_name(rank, static_cast<int64_t>(i)), plans[i], i == 0 ? config : nullptr));
+    put(lines, write_part(directory, part_name(rank, static_cast<int64_t>(i)), plans[i], i == 0 ? config : nullptr,
+                          options.while_held));
   return lines.str();
 }
 
@@ -184,7 +185,7 @@ SavedCheckpoint detail::save_checkpoint(const std::string& run_directory, const 
   }
 
   const Report saved = report_together(
-      world, kSaving, [&] { return write_parts(temporary, state, owned, world.rank(), options.part_bytes); },
+      world, kSaving, [&] { return write_parts(temporary, state, owned, world.rank(), options); },
       [&](const std::vector<std::string>& parts) { return commit(temporary, path, manifest, parts); });
   if (!saved.ok) {
     std::error_code ignored;  // what cannot be removed now is removed when the next save begins
@@ -195,8 +196,9 @@ SavedCheckpoint detail::save_checkpoint(const std::string& run_directory, const 
 }
 
 SavedCheckpoint save_checkpoint(const std::string& run_directory, const RunState& state,
-                                const std::vector<TensorRows>& owned, Group& world) {
-  return detail::save_checkpoint(run_directory, state, owned, world, {});
+                                const std::vector<TensorRows>& owned, Group& world,
+                                const std::function<void()>& while_held) {
+  return detail::save_checkpoint(run_directory, state, owned, world, {.while_held = while_held});
 }
 
 }  // namespace annulus

@@ -9,8 +9,9 @@
 namespace annulus::detail {
 
 struct SaveOptions {
-  int64_t part_bytes = int64_t{256} << 20;  // the largest part, but one row where that is larger
-  bool check_space = true;                  // before anything is written
+  int64_t part_bytes = kMostPartBytes;
+  bool check_space = true;  // before anything is written
+  std::function<void()> while_held = nullptr;
 };
 
 SavedCheckpoint save_checkpoint(const std::string& run_directory, const RunState& state,

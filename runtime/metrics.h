@@ -16,7 +16,7 @@ struct StepStats {
   double tokens_per_second = 0.0;
   double mfu = 0.0;               // model flops per second / peak of the cores in use
   double wait_fraction = 0.0;     // of the step, mean over ranks: waiting for blocks and gradients
-  int64_t peak_memory_bytes = 0;  // proportional set size, summed over ranks
+  int64_t peak_memory_bytes = 0;  // held so far (memory_held()), summed over ranks
 };
 
 struct ValidationStats {

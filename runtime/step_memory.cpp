@@ -1,6 +1,10 @@
 #include "runtime/step_memory.h"
 
+#include <algorithm>
+
 #include "comm/reduce.h"
+#include "runtime/checkpoint.h"
+#include "runtime/core/memory.h"
 
 namespace annulus {
 
@@ -26,7 +30,27 @@ std::vector<MemoryUse> memory_plan(const ParameterStore& parameters, const FlatR
                                  {"ring buffers", ring_bytes},
                                  {"rotary angles", batches.table_bytes()}};
   for (const Arena* arena : arenas.all()) plan.push_back({arena->category(), arena->high_water()});
+  // What a rank owns, with both moments, is built in memory file by file.
+  plan.push_back({"checkpoint part", std::min(kMostPartBytes, 3 * bytes_of(mine.end - mine.begin))});
   return plan;
+}
+
+int64_t total_bytes(const std::vector<MemoryUse>& uses) {
+  int64_t bytes = 0;
+  for (const MemoryUse& use : uses) bytes += use.bytes;
+  return bytes;
+}
+
+int64_t bytes_to_take(const std::vector<MemoryUse>& uses) {
+  int64_t bytes = 0;
+  for (const MemoryUse& use : uses) bytes += use.category == kProgramMemory ? 0 : use.bytes;
+  return bytes;
+}
+
+std::string memory_text(const std::vector<MemoryUse>& uses) {
+  std::string text;
+  for (const MemoryUse& use : uses) text += concat(text.empty() ? "" : ", ", use.category, " ", human_bytes(use.bytes));
+  return text;
 }
 
 }  // namespace annulus

@@ -19,6 +19,10 @@ struct StepArenas {
 void measure_step(Transformer& model, const BatchMaker& batches, int64_t sequence_length, int world_size,
                   StepArenas& arenas);
 
+/// What a rank holds before its first step takes any memory: program, libraries, what it has read. Measured, not
+/// planned.
+constexpr const char* kProgramMemory = "program";
+
 struct MemoryUse {
   std::string category;
   int64_t bytes;
@@ -28,5 +32,13 @@ struct MemoryUse {
 /// `ring_bytes`.
 std::vector<MemoryUse> memory_plan(const ParameterStore& parameters, const FlatRange& mine, int64_t ring_bytes,
                                    const BatchMaker& batches, StepArenas& arenas);
+
+/// Of all but kProgramMemory, which is taken already.
+int64_t bytes_to_take(const std::vector<MemoryUse>& uses);
+
+int64_t total_bytes(const std::vector<MemoryUse>& uses);
+
+/// "parameters 11.51 MiB, gradients 11.51 MiB"
+std::string memory_text(const std::vector<MemoryUse>& uses);
 
 }  // namespace annulus

@@ -1,5 +1,7 @@
 #include "runtime/trainer.h"
 
+#include <fmt/format.h>
+
 #include <chrono>
 #include <cmath>
 
@@ -8,6 +10,7 @@
 #include "kernels/elementwise.h"
 #include "runtime/config_file.h"
 #include "runtime/core/memory.h"
+#include "runtime/planned_rank.h"
 #include "runtime/schedule.h"
 #include "runtime/shares.h"
 #include "runtime/version.h"
@@ -21,26 +24,9 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
 
 }  // namespace
 
-TransformerShape transformer_shape(const Config& config) {
-  const ModelConfig& m = config.model;
-  return {.layers = m.layers,
-          .width = m.width,
-          .heads = m.heads,
-          .kv_heads = m.kv_heads,
-          .head_dim = m.head_dim,
-          .ffn = m.ffn,
-          .vocab = m.vocab,
-          .tie_embeddings = m.tie_embeddings,
-          .norm_epsilon = m.norm_epsilon,
-          .loss_tile = config.train.loss_tile,
-          .mlp_tile = config.train.mlp_tile,
-          .recompute = config.train.recompute == "block" ? Recompute::kBlock
-                       : config.train.recompute == "mlp" ? Recompute::kMlp
-                                                         : Recompute::kNone};
-}
-
 Trainer::Trainer(const Config& config, const Dataset& data, const Ranks& ranks)
     : config_(config),
+      data_(data),
       ranks_(ranks),
       model_(transformer_shape(config), parameters_),
       batches_(config_, data, model_, ranks.ring),
@@ -53,31 +39,30 @@ Trainer::Trainer(const Config& config, const Dataset& data, const Ranks& ranks)
             .data_digest = data.digest()};
   batches_.expect_all(ranks.dims.replica_of(ranks.world.rank()), ranks.dims.dp);
   measure_memory();
-  agree(ranks_.world, [&] { require_memory_fits(); });
   allocate();
 }
 
 void Trainer::measure_memory() {
   measure_step(model_, batches_, config_.data.sequence_length, ranks_.world.size(), arenas_);
+  const FlatRange& mine = ranges_[static_cast<size_t>(ranks_.world.rank())];
+  const TransportSizes sizes = batches_.transport_sizes();
+  memory_ = memory_plan(parameters_, mine, ring_bytes(config_, sizes), batches_, arenas_);
+  agree(ranks_.world, [&] { require_memory_fits(); });
   // What one ring lacks (shared memory, a common node), the others do not know.
-  agree(ranks_.world,
-        [&] { transport_ = choose_transport(config_.parallel.transport, batches_.transport_sizes(), ranks_.ring); });
-  memory_ = memory_plan(parameters_, ranges_[static_cast<size_t>(ranks_.world.rank())], transport_->bytes(), batches_,
-                        arenas_);
+  agree(ranks_.world, [&] { transport_ = choose_transport(config_.parallel.transport, sizes, ranks_.ring); });
+  memory_ = memory_plan(parameters_, mine, transport_->bytes(), batches_, arenas_);
+  memory_.insert(memory_.begin(), {kProgramMemory, memory_of_rank()});
 }
 
 void Trainer::require_memory_fits() const {
-  int64_t needed = 0;
-  std::string parts;
-  for (const MemoryUse& use : memory_) {
-    needed += use.bytes;
-    parts += concat(parts.empty() ? "" : ", ", use.category, " ", human_bytes(use.bytes));
-  }
-  const int64_t available = available_memory() / ranks_.ranks_per_node;
-  require(ExitCode::kMemory, needed <= available, "this run needs ", human_bytes(needed), " per rank (", parts,
-          ") but this node has ", human_bytes(available), " left for each rank (", ranks_.ranks_per_node, " here); ",
-          config_.train.recompute == "block" ? "" : "set train.recompute to \"block\", ",
-          "lower train.micro_batch or data.sequence_length, take a smaller model, or use more nodes (parallel.cp)");
+  const int64_t needed = bytes_to_take(memory_), available = available_memory() / ranks_.ranks_per_node;
+  if (needed <= available) return;
+  const std::vector<std::string> settings = settings_that_fit(config_, data_, available);
+  fail(ExitCode::kMemory, "this run needs ", human_bytes(needed), " per rank (", memory_text(memory_),
+       ") but this node has ", human_bytes(available), " left for each rank (", ranks_.ranks_per_node, " here); ",
+       settings.empty()
+           ? "no shorter sequence nor more ranks would do: take a smaller model (model.layers, model.width)"
+           : concat("each of these would fit: ", fmt::format("{}", fmt::join(settings, "; "))));
 }
 
 void Trainer::allocate() {
@@ -185,9 +170,16 @@ ValidationStats Trainer::validate() {
 // again.
 void Trainer::update_peak_memory() {
   constexpr int64_t kEvery = 50;
-  if (++steps_since_start_ > 3 && steps_since_start_ % kEvery != 0) return;
-  const bool same_process = std::string(ranks_.world.kind()) == "in-process" && ranks_.world.rank() != 0;
-  const int64_t mine = same_process ? 0 : proportional_set_size();
+  if (++steps_since_start_ <= 3 || steps_since_start_ % kEvery == 0) note_memory(memory_of_rank());
+}
+
+// Of ranks that are threads of one process, each has an equal part.
+int64_t Trainer::memory_of_rank() const {
+  const int64_t sharers = std::string(ranks_.world.kind()) == "in-process" ? ranks_.world.size() : 1;
+  return memory_held() / sharers;
+}
+
+void Trainer::note_memory(int64_t mine) {
   peak_memory_ = std::max(peak_memory_, ranks_.world.sum(mine, "the memory in use"));
 }
 
@@ -206,7 +198,10 @@ std::vector<TensorRows> Trainer::owned_tensors() {
 }
 
 SavedCheckpoint Trainer::save(const std::string& run_directory) {
-  const SavedCheckpoint saved = save_checkpoint(run_directory, state_, owned_tensors(), ranks_.world);
+  int64_t held = 0;
+  const SavedCheckpoint saved = save_checkpoint(run_directory, state_, owned_tensors(), ranks_.world,
+                                                [&] { held = std::max(held, memory_of_rank()); });
+  note_memory(held);
   if (saved.ok && ranks_.world.rank() == 0) delete_old_checkpoints(run_directory, state_, config_.checkpoint.keep);
   return saved;
 }

@@ -25,13 +25,11 @@ struct Ranks {
   double peak_flops = 0.0;  // per second, of all cores in use by all ranks
 };
 
-/// The model that a config describes.
-TransformerShape transformer_shape(const Config& config);
-
 class Trainer {
  public:
   /// Collective. Builds the model, measures every arena by running a step on tensors without memory, checks that it
-  /// fits (71 on every rank), and only then takes the memory. Parameters are drawn from the seed.
+  /// fits (71 on every rank, naming settings that would), and only then takes the memory. Parameters are drawn from the
+  /// seed. `data` must outlive it.
   Trainer(const Config& config, const Dataset& data, const Ranks& ranks);
 
   /// Collective. One update from data.global_batch sequences. Throws AgreedError (76) if loss or gradient is not
@@ -52,7 +50,8 @@ class Trainer {
   void load(const std::string& checkpoint, const RunState& state);
 
   const RunState& state() const { return state_; }
-  const std::vector<MemoryUse>& memory() const { return memory_; }  // of this rank
+  const std::vector<MemoryUse>& memory() const { return memory_; }  // planned, of this rank
+  int64_t peak_memory() const { return peak_memory_; }              // held, of all ranks (memory_held())
   const ParameterStore& parameters() const { return parameters_; }
   const std::vector<ParameterRows>& owned_rows() const { return optimizer_->owned(); }
   const Transport& transport() const { return *transport_; }
@@ -63,9 +62,12 @@ class Trainer {
   void allocate();
   Workspace workspace() { return {arenas_.activations, arenas_.scratch, transport_.get()}; }
   std::vector<TensorRows> owned_tensors();
+  int64_t memory_of_rank() const;
+  void note_memory(int64_t mine);
   void update_peak_memory();
 
   Config config_;
+  const Dataset& data_;
   Ranks ranks_;
   ParameterStore parameters_;
   Transformer model_;

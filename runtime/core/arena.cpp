@@ -8,7 +8,7 @@ namespace annulus {
 namespace {
 
 constexpr int64_t kAlignment = 64;  // a cache line, and a 512-bit vector
-constexpr int64_t kHugePage = int64_t{2} << 20;
+constexpr int64_t kPage = 4096;
 
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
@@ -32,7 +32,7 @@ TensorView Arena::take(Shape shape, Dtype dtype) {
 void Arena::commit() {
   invariant(measuring(), "arena '", category_, "' is committed twice");
   invariant(used_ == 0, "arena '", category_, "' is committed while something is taken");
-  capacity_ = round_up(std::max<int64_t>(high_water_, 1), kHugePage);
+  capacity_ = round_up(std::max<int64_t>(high_water_, 1), kPage);
   void* memory = mmap(nullptr, static_cast<size_t>(capacity_), PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   require(ExitCode::kMemory, memory != MAP_FAILED, "no memory for ", category_, ": ", capacity_,

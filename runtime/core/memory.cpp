@@ -92,15 +92,18 @@ int64_t available_memory() {
 }
 
 // Called inside a step: without a stream, whose buffer would come from the heap.
-int64_t proportional_set_size() {
+int64_t memory_held() {
   char text[4096];
   const int file = open("/proc/self/smaps_rollup", O_RDONLY | O_CLOEXEC);
   if (file < 0) return 0;
-  const ssize_t bytes = read(file, text, sizeof text - 1);
+  const ssize_t size = read(file, text, sizeof text - 1);
   close(file);
-  text[bytes > 0 ? bytes : 0] = '\0';
-  const char* line = std::strstr(text, "\nPss:");
-  return line ? std::atoll(line + 5) * 1024 : 0;
+  text[size > 0 ? size : 0] = '\0';
+  const auto bytes_of = [&](const std::string_view name) {
+    const char* line = std::strstr(text, name.data());
+    return line ? std::atoll(line + name.size()) * 1024 : 0;
+  };
+  return bytes_of("\nPss_Anon:") + bytes_of("\nPss_Shmem:");
 }
 
 std::string human_bytes(int64_t bytes) {

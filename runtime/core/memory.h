@@ -13,8 +13,10 @@ int64_t available_memory();
 /// /sys/fs/cgroup.
 int64_t control_group_room(const std::string& groups_of_process, const std::string& mount);
 
-/// Proportional set size of this process in bytes: pages shared with other ranks count in equal parts. 0 if unknown.
-int64_t proportional_set_size();
+/// Bytes that this process holds and the kernel cannot take back: its proportional set size (pages shared with other
+/// ranks count in equal parts) without the pages of files, which are program text and data that can be read again. 0 if
+/// unknown.
+int64_t memory_held();
 
 /// "1.25 GiB"
 std::string human_bytes(int64_t bytes);

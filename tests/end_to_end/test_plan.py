@@ -15,7 +15,16 @@ def memory_of_plan(text):
 def memory_of_run(text):
     total, parts = re.search(r"memory per rank: (\S+ \S+) \((.*)\)", text).groups()
     uses = {" ".join(part.split()[:-2]): " ".join(part.split()[-2:]) for part in parts.split(", ")}
-    return {**uses, "together": total}
+    program = uses.pop("program")  # is measured when the run starts
+    return {**uses, "together": f"{amount(total) - amount(program):.0f}"}
+
+
+UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def amount(text):
+    number, unit = text.split()
+    return float(number) * UNITS[unit]
 
 
 class Plan(annulus.TestCase):
@@ -32,7 +41,40 @@ class Plan(annulus.TestCase):
                 self.assertFalse(run.path.exists())
                 result = run.train()
                 self.assertDone(result)
-                self.assertEqual(memory_of_plan(planned.out), memory_of_run(result.out))
+                plan, run_took = memory_of_plan(planned.out), memory_of_run(result.out)
+                together, run_together = amount(plan.pop("together")), float(run_took.pop("together"))
+                self.assertEqual(plan, run_took)
+                self.assertAlmostEqual(together, run_together, delta=0.02 * 2**20)  # what is printed is rounded
+
+    def test_the_plan_is_within_5_percent_of_what_is_used(self):
+        """Memory that a run holds after steps, validation and checkpoint, beside what it announced before step one."""
+        model = {"model.width": 320, "model.layers": 3, "model.heads": 5, "model.kv_heads": 5, "data.sequence_length": 1500,
+                 "train.steps": 2, "train.validate_every": 2, "data.global_batch": 2}
+        cases = {"alone": ({}, 1), "shared": ({"parallel.placement": "striped"}, 3),
+                 "messages, recomputed": ({"parallel.transport": "mpi", "train.recompute": "block"}, 2),
+                 "threads": ({"parallel.in_process_ranks": 2, "parallel.cp": 2}, 1)}
+        for name, (changes, ranks) in cases.items():
+            with self.subTest(name):
+                run = TinyRun(self.directory / f"used {name}", {**model, **changes}, ranks)
+                result = run.train()
+                self.assertDone(result)
+                planned, used = re.search(r"memory of all ranks: (\S+ \S+) planned, at most (\S+ \S+) used", result.out).groups()
+                self.assertAlmostEqual(amount(used) / amount(planned), 1.0, delta=0.05, msg=result.out)
+
+    def test_settings_that_would_fit_are_named_and_do(self):
+        """Each that the message names, taken by itself, is planned to fit into the memory that there is."""
+        run = TinyRun(self.directory / "too much", {"data.sequence_length": 2000, "data.global_batch": 64, "train.micro_batch": 64,
+                                                    "model.width": 8192, "model.heads": 64, "model.kv_heads": 64})
+        refused = run.train()
+        self.assertFails(refused, 71, "this run needs", "each of these would fit")
+        left = re.search(r"this node has (\S+) GiB left", refused.err)[1]
+        settings = re.findall(r"--([a-z_.]+=\w+)", refused.err.split("would fit:")[1])
+        self.assertGreaterEqual(len(settings), 2, refused.err)
+        for setting in settings:
+            planned = annulus.run(["plan", "config.toml", f"--{setting}", f"--memory={left}"], cwd=run.directory)
+            self.assertDone(planned)
+            self.assertNotIn("does not fit", planned.out, setting)
+        self.assertIn("does not fit", annulus.run(["plan", "config.toml", f"--memory={left}"], cwd=run.directory).out)
 
     def test_the_longest_sequence_fits_and_no_longer_one(self):
         run = TinyRun(self.directory / "longest")

@@ -420,7 +420,7 @@ class RanksThatDiffer(annulus.TestCase):
         run = annulus.TinyRun(self.directory / "memory", {
             "parallel.dp": 2, "data.global_batch": 1, "train.micro_batch": 1, "data.sequence_length": 20000,
             "model.heads": 4096, "model.kv_heads": 4096, "model.head_dim": 256, "data.validation_fraction": 0}, 1)
-        self.assertFails(annulus.run(run.arguments(), 2, cwd=run.directory), 71, "shared memory")
+        self.assertFails(annulus.run(run.arguments(), 2, cwd=run.directory), 71, "this run needs", "each of these would fit")
         self.assertFalse(run.path.exists())
 
 

@@ -1,0 +1,119 @@
+// What to change where memory does not suffice: candidates are planned, and named if they fit.
+#include <algorithm>
+
+#include "runtime/core/memory.h"
+#include "runtime/planned_rank.h"
+
+namespace annulus {
+namespace {
+
+constexpr size_t kMostNamed = 3;
+constexpr int64_t kLongest = int64_t{1} << 31;
+constexpr int64_t kMostTimesRanks = 64;
+
+int64_t bytes_needed(const Config& config, const Dataset& data) {
+  return bytes_to_take(PlannedRank(config, data).memory());
+}
+
+class Candidates {
+ public:
+  Candidates(const Config& config, const Dataset& data, int64_t bytes) : config_(config), data_(data), bytes_(bytes) {}
+
+  /// Keeps the first of these changes that fits.
+  template <class Values, class Change>
+  void first_of(const Values& values, Change&& change) {
+    for (const auto& value : values) {
+      Config changed = config_;
+      const std::string text = change(changed, value);
+      const int64_t needed = bytes_needed(changed, data_);
+      if (needed > bytes_) continue;
+      found_.push_back(concat(text, " (", human_bytes(needed), ")"));
+      return;
+    }
+  }
+
+  void stronger_recompute() {
+    const std::vector<std::string> modes = {"none", "mlp", "block"};
+    const auto now = std::find(modes.begin(), modes.end(), config_.train.recompute);
+    first_of(std::vector<std::string>(now + 1, modes.end()), [](Config& changed, const std::string& mode) {
+      changed.train.recompute = mode;
+      return "--train.recompute=" + mode;
+    });
+  }
+
+  void smaller_micro_batch() {
+    std::vector<int64_t> smaller;
+    for (int64_t size = config_.train.micro_batch / 2; size >= 1; size /= 2) smaller.push_back(size);
+    first_of(smaller, [](Config& changed, int64_t size) {
+      changed.train.micro_batch = size;
+      return concat("--train.micro_batch=", size);
+    });
+  }
+
+  void more_ranks() {
+    std::vector<int64_t> more;
+    for (int64_t times = 2; times <= kMostTimesRanks; times *= 2) more.push_back(config_.parallel.cp * times);
+    first_of(more, [](Config& changed, int64_t cp) {
+      changed.parallel.cp = cp;
+      changed.parallel.in_process_ranks = 0;
+      return concat("--parallel.cp=", cp, " on ", cp * changed.parallel.dp, " ranks, as many per node as now");
+    });
+  }
+
+  void shorter_sequence() {
+    const int64_t length = longest_that_fits(config_, data_, bytes_);
+    if (length > 0 && length < config_.data.sequence_length)
+      found_.push_back(concat("--data.sequence_length=", length));
+  }
+
+  std::vector<std::string> first() {
+    found_.resize(std::min(found_.size(), kMostNamed));
+    return found_;
+  }
+
+ private:
+  const Config& config_;
+  const Dataset& data_;
+  int64_t bytes_;
+  std::vector<std::string> found_;
+};
+
+}  // namespace
+
+// Memory is nearly a straight line over the length, so that a few secants find it; the last look is at the very length
+// that is returned.
+int64_t longest_that_fits(const Config& config, const Dataset& data, int64_t bytes) {
+  Config changed = config;
+  changed.train.validate_every = 0;
+  const auto needed = [&](int64_t length) {
+    changed.data.sequence_length = length;
+    return bytes_needed(changed, data);
+  };
+  if (needed(1) > bytes) return 0;
+  int64_t good = 1, other = 4096;
+  int64_t at_good = needed(good), at_other = needed(other);
+  for (int look = 0; look < 20 && at_other != at_good; ++look) {
+    const double slope = static_cast<double>(at_other - at_good) / static_cast<double>(other - good);
+    const double step = 0.997 * static_cast<double>(bytes - at_good) / slope;  // rather below than above
+    const int64_t next = std::clamp(good + static_cast<int64_t>(step), good, kLongest);
+    if (next - good <= good / 300) break;
+    const int64_t at_next = needed(next);
+    (at_next <= bytes ? good : other) = next;
+    (at_next <= bytes ? at_good : at_other) = at_next;
+  }
+  return good;
+}
+
+std::vector<std::string> settings_that_fit(const Config& config, const Dataset& data, int64_t bytes) {
+  ParameterStore parameters;
+  const Transformer model(transformer_shape(config), parameters);
+  if (2 * parameters.num_floats() > bytes / static_cast<int64_t>(sizeof(float))) return {};  // every rank holds these
+  Candidates candidates(config, data, bytes);
+  candidates.stronger_recompute();
+  candidates.smaller_micro_batch();
+  candidates.more_ranks();
+  candidates.shorter_sequence();
+  return candidates.first();
+}
+
+}  // namespace annulus
