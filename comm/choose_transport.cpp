@@ -4,16 +4,16 @@
 #include "comm/mpi_transport.h"
 #include "comm/shared_transport.h"
 #include "comm/thread_transport.h"
+#include "runtime/core/capabilities.h"
 #include "runtime/core/error.h"
 
 namespace annulus {
 
 std::unique_ptr<Transport> choose_transport(const std::string& kind, const TransportSizes& sizes, Group& ring) {
   const bool threads = std::string(ring.kind()) == "in-process";
+  const auto conflict = conflict_in({{"transport", kind}, {"ranks", threads ? "threads" : "processes"}});
+  require_alike(ExitCode::kUsage, !conflict, conflict.value_or(""));
   if (kind == "in-process" || (kind == "auto" && threads)) {
-    require_alike(ExitCode::kUsage, threads,
-                  "--transport=in-process (parallel.transport) needs ranks that are threads of one process (",
-                  "parallel.in_process_ranks), but this run has MPI processes; use auto, shared or mpi");
     return make_thread_transport(sizes, ring);
   }
   if (kind == "mpi") return make_mpi_transport(sizes, ring);

@@ -15,6 +15,7 @@
 #include "launch/output_path.h"
 #include "launch/rank_env.h"
 #include "model/ring_attention.h"
+#include "runtime/core/capabilities.h"
 #include "runtime/core/log.h"
 #include "runtime/core/memory.h"
 #include "runtime/hdf5_file.h"
@@ -300,12 +301,10 @@ void AttentionRun::report() const {
 
 void attention_on(const AttentionCommand& options, Group& world) {
   agree(world, [&] {
-    require(options.dtype == "f32", "--dtype=", options.dtype, " is not supported; this build computes in f32");
-    require(options.device == "cpu", "--device=", options.device, " is not supported; this build computes on the cpu");
-    require(options.transport == "auto" || options.transport == "shared" || options.transport == "mpi" ||
-                options.transport == "in-process",
-            "unknown --transport=", options.transport, "; choose auto, shared, mpi or in-process");
-    make_placement(options.placement, 1, 1);
+    require_supported(Command::kAttention, {{"placement", options.placement},
+                                            {"transport", options.transport},
+                                            {"dtype", options.dtype},
+                                            {"device", options.device}});
     std::error_code none;
     require(!std::filesystem::equivalent(options.in, options.out, none), "'", options.out,
             "' is the input itself; give another path for the output");

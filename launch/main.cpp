@@ -11,11 +11,13 @@
 
 #include "comm/agree.h"
 #include "kernels/cpu/isa.h"
+#include "launch/capabilities_page.h"
 #include "launch/commands.h"
 #include "launch/rank_env.h"
 #include "launch/versions.h"
 #include "runtime/config_fields.h"
 #include "runtime/config_file.h"
+#include "runtime/core/capabilities.h"
 #include "runtime/core/log.h"
 #include "runtime/nearest.h"
 #include "runtime/version.h"
@@ -23,12 +25,17 @@
 namespace annulus {
 namespace {
 
-using Command = std::function<void(Group&)>;
+using Work = std::function<void(Group&)>;
 
 std::string isa_names() {
   std::string names;
   for (const std::string& name : cpu::supported_isas()) names += (names.empty() ? "" : ", ") + name;
   return names;
+}
+
+// "auto, shared, mpi": what attention supports of it.
+std::string values_of(const std::string& axis) {
+  return fmt::format("{}", fmt::join(supported_values(axis, Command::kAttention), ", "));
 }
 
 // CLI::Range lets NaN through.
@@ -41,7 +48,7 @@ CLI::Validator number_in(double least, double most) {
           fmt::format("FLOAT in [{} - {}]", least, most)};
 }
 
-void add_train(CLI::App& app, Command& command) {
+void add_train(CLI::App& app, Work& command) {
   auto* sub =
       app.add_subcommand("train", "Train a model: the run described by CONFIG.toml, on the ranks it is started with");
   auto options = std::make_shared<TrainOptions>();
@@ -79,7 +86,7 @@ void add_train(CLI::App& app, Command& command) {
   });
 }
 
-void add_plan(CLI::App& app, Command& command) {
+void add_plan(CLI::App& app, Work& command) {
   auto* sub = app.add_subcommand(
       "plan",
       "What a run will take on N ranks: memory by category, work, bytes on the wire, the longest sequence that fits");
@@ -99,7 +106,7 @@ void add_plan(CLI::App& app, Command& command) {
   });
 }
 
-void add_attention(CLI::App& app, Command& command) {
+void add_attention(CLI::App& app, Work& command) {
   auto* sub = app.add_subcommand(
       "attention",
       "Ring attention, forward and backward, on tensors from a file: check our numbers with your own tools");
@@ -112,10 +119,10 @@ void add_attention(CLI::App& app, Command& command) {
          "out", o->out,
          "HDF5 to write: out, lse (B,H,S), dq, dk, dv in global token order, and root attributes about the run")
       ->required();
-  sub->add_option("--placement", o->placement, "contiguous, zigzag or striped")->capture_default_str();
-  sub->add_option("--dtype", o->dtype, "f32")->capture_default_str();
-  sub->add_option("--device", o->device, "cpu")->capture_default_str();
-  sub->add_option("--transport", o->transport, "auto, shared, mpi or in-process")->capture_default_str();
+  sub->add_option("--placement", o->placement, values_of("placement"))->capture_default_str();
+  sub->add_option("--dtype", o->dtype, values_of("dtype"))->capture_default_str();
+  sub->add_option("--device", o->device, values_of("device"))->capture_default_str();
+  sub->add_option("--transport", o->transport, values_of("transport"))->capture_default_str();
   sub->add_option("--in-process-ranks", o->in_process_ranks, "Run this many ranks as threads of one process")
       ->check(CLI::Range(0, 65536));
   sub->add_option("--isa", o->isa, "auto, or one of: " + isa_names())->capture_default_str();
@@ -129,7 +136,7 @@ void add_attention(CLI::App& app, Command& command) {
   sub->callback([=, &command] { command = [=](Group& processes) { attention(*o, processes); }; });
 }
 
-void add_bench(CLI::App& app, Command& command) {
+void add_bench(CLI::App& app, Work& command) {
   auto* sub = app.add_subcommand("bench", "Rates, as a fraction of the peak measured in the same run");
   sub->require_subcommand(1);
   auto* kernel = sub->add_subcommand("attention", "The attention kernel, forward and backward");
@@ -154,7 +161,7 @@ void add_bench(CLI::App& app, Command& command) {
   });
 }
 
-void add_inspect(CLI::App& app, Command& command) {
+void add_inspect(CLI::App& app, Work& command) {
   auto* sub = app.add_subcommand("inspect", "What a checkpoint holds, and whether it is intact (one rank)");
   auto o = std::make_shared<InspectOptions>();
   sub->add_option("checkpoint", o->checkpoint, "A checkpoint directory, or a run directory: its newest checkpoint")
@@ -164,7 +171,7 @@ void add_inspect(CLI::App& app, Command& command) {
   sub->callback([=, &command] { command = [=](Group& processes) { inspect(*o, processes); }; });
 }
 
-void add_sample(CLI::App& app, Command& command) {
+void add_sample(CLI::App& app, Work& command) {
   auto* sub = app.add_subcommand("sample", "Some text from a trained model (one rank)");
   auto o = std::make_shared<SampleOptions>();
   sub->add_option("checkpoint", o->checkpoint, "A checkpoint directory, or a run directory: its newest checkpoint")
@@ -201,7 +208,7 @@ void say_for_all(const AgreedError& error, Group& group) {
 }
 
 // Runs the command on all processes; whatever it throws becomes one message and the exit code.
-int run(const Command& command) {
+int run(const Work& command) {
   std::unique_ptr<Processes> processes;
   auto fail_alone = [&](const char* message, ExitCode code) {
     log::error(message);
@@ -243,9 +250,15 @@ int main_of(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an error of that write, not the end of the run
   CLI::App app("annulus trains transformers on sequences too long for one device, by ring attention.", "annulus");
   app.set_version_flag("--version", version_page);
+  const auto add_page = [&](const char* flag, std::string (*page)(), const char* what) {
+    app.add_flag_callback(
+        flag, [page] { throw CLI::CallForVersion(page(), 0); }, what);
+  };
+  add_page("--capabilities", capabilities_page, "Print docs/CAPABILITIES.md: what goes with what");
+  add_page("--capabilities-json", capabilities_json, "The same for programs");
   app.require_subcommand(1);
   app.footer("Start several ranks with launch/run.sh -np N -- COMMAND ...  Exit codes are listed in the README.");
-  Command command;
+  Work command;
   add_train(app, command);
   add_plan(app, command);
   add_attention(app, command);

@@ -6,6 +6,7 @@
 
 #include "runtime/config_fields.h"
 #include "runtime/config_limits.h"
+#include "runtime/core/capabilities.h"
 #include "runtime/core/error.h"
 #include "runtime/text.h"
 
@@ -117,9 +118,7 @@ void validate_parallel(const ParallelConfig& parallel) {
   require(threads == ranks, "parallel.in_process_ranks = ", threads,
           " differs from parallel.dp * parallel.cp = ", parallel.dp, " * ", parallel.cp, " = ", ranks, "; set it to ",
           ranks, ", or to 0 for ranks as processes");
-  require(parallel.transport != "mpi", "parallel.transport = ", quoted_text(parallel.transport),
-          " joins processes, but parallel.in_process_ranks = ", threads,
-          " makes all ranks threads of one; set parallel.transport to \"auto\" or parallel.in_process_ranks to 0");
+  require_supported(Command::kTrain, {{"transport", parallel.transport}, {"ranks", "threads"}});
 }
 
 void validate_decay(const TrainConfig& train) {

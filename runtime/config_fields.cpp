@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "runtime/config_limits.h"
+#include "runtime/core/capabilities.h"
 #include "runtime/core/error.h"
 #include "runtime/nearest.h"
 #include "runtime/text.h"
@@ -22,6 +23,13 @@ constexpr double kLeastEpsilon = 1e-30;             // zero, in fp32 too, would 
 constexpr size_t kMostTextBytes = 4096;             // no path may be longer
 
 using Fields = std::vector<ConfigField>;
+
+// What the capability table supports, behind `first`.
+std::vector<std::string> choices_of(const std::string& axis, std::vector<std::string> first = {}) {
+  const std::vector<std::string> supported = supported_values(axis, Command::kTrain);
+  first.insert(first.end(), supported.begin(), supported.end());
+  return first;
+}
 
 Fields run_fields(RunConfig& run) {
   return {
@@ -57,15 +65,11 @@ Fields model_fields(ModelConfig& model) {
 Fields data_fields(DataConfig& data) {
   return {
       {"data", "path", "File to train on, relative to the working directory; there is no default.", &data.path},
-      {"data",
-       "format",
+      {"data", "format",
        "text: one document; jsonl: one in each line's \"text\"; tokens: uint16 ids (nanoGPT, llm.c); megatron: .bin "
        "and "
        ".idx; auto: by the file's name.",
-       &data.format,
-       0,
-       0,
-       {"auto", "text", "jsonl", "tokens", "megatron"}},
+       &data.format, 0, 0, choices_of("data", {"auto"})},
       {"data", "tokenizer", "How text becomes tokens; bytes: every byte is one.", &data.tokenizer, 0, 0, {"bytes"}},
       {"data", "end_of_document", "Format tokens: the id that ends a document; -1: all is one document.",
        &data.end_of_document, -1, 65535},
@@ -87,19 +91,16 @@ Fields data_fields(DataConfig& data) {
 }
 
 Fields parallel_fields(ParallelConfig& parallel) {
-  const std::vector<std::string> placements = {"contiguous", "zigzag", "striped"};
-  const std::vector<std::string> transports = {"auto", "shared", "mpi", "in-process"};
-  const std::vector<std::string> instruction_sets = {"auto", "plain", "avx2", "avx512"};
   return {
       {"parallel", "dp", "Data-parallel rings; dp * cp is the number of ranks. May exceed global_batch.", &parallel.dp,
        1, kMostRanks},
       {"parallel", "cp", "Ranks of one ring, among which each sequence is divided.", &parallel.cp, 1, kMostRanks},
       {"parallel", "placement", "Which tokens a rank holds; zigzag and striped give all ranks equal causal work.",
-       &parallel.placement, 0, 0, placements},
+       &parallel.placement, 0, 0, choices_of("placement")},
       {"parallel", "transport", "What carries blocks between ranks; auto: the fastest that reaches all of them.",
-       &parallel.transport, 0, 0, transports},
+       &parallel.transport, 0, 0, choices_of("transport")},
       {"parallel", "isa", "Instruction set of the CPU kernels; auto: the best this machine has.", &parallel.isa, 0, 0,
-       instruction_sets},
+       choices_of("isa")},
       {"parallel", "threads", "Threads per rank; 0: the cores of the machine divided by its ranks, at least 1.",
        &parallel.threads, 0, 4096},
       {"parallel", "in_process_ranks", "Ranks as threads of one process, dp * cp of them; 0: ranks are processes.",
@@ -111,7 +112,6 @@ Fields parallel_fields(ParallelConfig& parallel) {
 }
 
 Fields train_fields(TrainConfig& train) {
-  const std::vector<std::string> schedules = {"cosine", "linear", "wsd", "constant"};
   return {
       {"train", "steps", "Optimizer steps of the whole run.", &train.steps, 1, kMostSteps},
       {"train", "tokens",
@@ -127,7 +127,7 @@ Fields train_fields(TrainConfig& train) {
       {"train", "schedule",
        "How the learning rate goes on after the warm-up: down to the last step along a half cosine or a line; wsd "
        "(warm-up, stable, decay): constant, then a line over the last decay_steps; or constant to the end.",
-       &train.schedule, 0, 0, schedules},
+       &train.schedule, 0, 0, choices_of("schedule")},
       {"train", "warmup_steps",
        "Steps over which the learning rate rises from 0; 0: no warm-up. A run with fewer steps ends inside it.",
        &train.warmup_steps, 0, kMostSteps},
@@ -145,14 +145,10 @@ Fields train_fields(TrainConfig& train) {
        &train.loss_tile, 1, 1048576},
       {"train", "mlp_tile", "Tokens that the MLP takes at a time; with recompute only their activations exist at once.",
        &train.mlp_tile, 1, 1 << 20},
-      {"train",
-       "recompute",
+      {"train", "recompute",
        "What backward computes again to save memory: nothing, the MLP's activations, or all of a block but its "
        "attention.",
-       &train.recompute,
-       0,
-       0,
-       {"none", "mlp", "block"}},
+       &train.recompute, 0, 0, choices_of("recompute")},
       {"train", "validate_every", "Steps between two validations, and one at the end; 0: never.", &train.validate_every,
        0, kMostSteps},
       {"train", "log_every", "Steps between two lines on the terminal; metrics.jsonl has a line for every step.",

@@ -370,7 +370,7 @@ class Ranks(annulus.TestCase):
             "of 3 processes": (["--in-process-ranks=3", "--parallel.cp=3"], 3, None, None,
                                ["in_process_ranks = 3", "3 processes"]),
             "by messages": (["--in-process-ranks=2", "--parallel.cp=2", "--transport=mpi"], 1, None, None,
-                            ["threads", '"auto"']),
+                            ["threads", "use auto"]),
             "without": (["--transport=in-process", "--parallel.cp=2"], 2, None, None, ["in-process", "shared"]),
             "without, dp 2": (["--transport=in-process", "--parallel.dp=2"], 2, None, None, ["in-process", "shared"]),
         })
