@@ -30,6 +30,29 @@ int size_of_environment() {
   return 0;
 }
 
+}  // namespace
+
+int rank_of_environment() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"})
+    if (std::getenv(name)) return number_in_environment(name, 0);
+  return 0;
+}
+
+namespace {
+
+// Whether srun has started these processes with nothing by which MPI could find them: MPI_Init would then end each of
+// them with a page about how Open MPI was built.
+bool started_without_pmix() {
+  return number_in_environment("SLURM_STEP_NUM_TASKS", 0) > 1 && !std::getenv("OMPI_COMM_WORLD_SIZE") &&
+         !std::getenv("PMIX_RANK");
+}
+
+[[noreturn]] void refuse_copies_of_rank_0(int count, const char* what_is_missing) {
+  if (rank_of_environment() != 0) std::exit(static_cast<int>(ExitCode::kUsage));  // the first process speaks for all
+  fail(ExitCode::kUsage, "the launcher started ", count, " processes, but ", what_is_missing, ": they would be ", count,
+       " copies of rank 0; under Slurm start them with srun --mpi=pmix, otherwise with launch/run.sh");
+}
+
 // The machine and the cores this thread may run on: equal texts share the same cores.
 std::string core_set(int& count) {
   cpu_set_t cores;
@@ -48,12 +71,6 @@ std::string machine() {
 
 }  // namespace
 
-int rank_of_environment() {
-  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"})
-    if (std::getenv(name)) return number_in_environment(name, 0);
-  return 0;
-}
-
 Processes::Processes() {
   const int expected = size_of_environment();
   uses_mpi_ = expected > 1 || std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr;
@@ -61,17 +78,15 @@ Processes::Processes() {
     group_ = std::move(ThreadGroup::make(1).front());
     return;
   }
+  if (started_without_pmix()) refuse_copies_of_rank_0(expected, "srun gave them no PMIx to find each other by");
   int provided = MPI_THREAD_SINGLE;
   MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
   group_ = make_mpi_world();
   log::set_rank(group_->rank(), group_->size());
   if (group_->size() == 1 && expected > 1) {
-    const int rank = rank_of_environment();
     group_.reset();
     MPI_Finalize();
-    if (rank != 0) std::exit(static_cast<int>(ExitCode::kUsage));  // the first process speaks for all
-    fail(ExitCode::kUsage, "the launcher started ", expected, " processes, but MPI finds only this one: they would be ",
-         expected, " copies of rank 0; under Slurm start them with srun --mpi=pmix, otherwise with launch/run.sh");
+    refuse_copies_of_rank_0(expected, "MPI finds only this one");
   }
 }
 

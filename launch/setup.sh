@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs what annulus needs to build, run and be tested on Debian 12. Does nothing where everything is there.
-# Without root, or on another system, it says what to install and stops.
+# Installs what annulus needs to build and run on Debian 12, and with --tests what its tests need as well. Does nothing
+# where everything is there. Without root, or on another system, it says what to install and stops.
 set -euo pipefail
+[[ $# -eq 0 || $* == --tests ]] || { echo "usage: launch/setup.sh [--tests]" >&2; exit 64; }
 
 # One list: package, and what it is for.
 packages=(
@@ -20,9 +21,13 @@ packages=(
   libfmt-dev       # text formatting
   bible-kjv        # the text of the quickstart: one document of 4.3 million bytes
   libgtest-dev     # tests: GoogleTest
-  python3-h5py     # tests: opens our files with somebody else's HDF5 reader
-  hdf5-tools       # tests: and with h5ls
-  clang-format     # tests: the style check
+  python3-h5py     # docs/attention_in_numpy.py; tests: somebody else's reader of our files
+)
+[[ $# -eq 0 ]] || packages+=(
+  hdf5-tools       # and h5ls, another
+  clang-format     # the style check
+  slurm-wlm        # a Slurm of two nodes on this machine; its services are not configured and do not start
+  munge            # by which Slurm's parts know each other
 )
 
 missing=()

@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-launch/setup.sh
+launch/setup.sh --tests
 cmake --preset dev >/dev/null
 cmake --build --preset dev
 ctest --preset dev "$@"
