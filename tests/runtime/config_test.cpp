@@ -218,7 +218,8 @@ const std::vector<Contradiction> kContradictions = {
     {{"run.name=" + std::string(201, 'a')}, "use 1 to 200 letters"},
     {{"run.name=a/b"}, "run.name = \"a/b\" does not name a directory"},
     {{"parallel.in_process_ranks=3", "parallel.cp=4"}, "parallel.in_process_ranks = 3 differs from parallel.dp * pa"},
-    {{"parallel.in_process_ranks=1", "parallel.transport=mpi"}, "transport mpi (parallel.transport, --transport) joins processes"},
+    {{"parallel.in_process_ranks=1", "parallel.transport=mpi"},
+     "transport mpi (parallel.transport, --transport) joins processes"},
     {{"train.validate_every=5", "data.validation_fraction=0"}, "train.validate_every = 5 asks for validation"},
     {{"train.steps=1000000000", "data.global_batch=2000000000", "data.sequence_length=100"}, "can be counted"},
 };
