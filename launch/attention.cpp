@@ -295,16 +295,16 @@ void AttentionRun::write() {
 void AttentionRun::report() const {
   log::inform(fmt::format("{}: {} rank{}, {} placement, transport {}; forward {:.6f} s, backward {:.6f} s",
                           options_.out, world_.size(), world_.size() == 1 ? "" : "s", options_.placement,
-                          transport_->name(), median(timing_.forward), median(timing_.backward)));
+                          transport_->text(), median(timing_.forward), median(timing_.backward)));
 }
 
 void attention_on(const AttentionCommand& options, Group& world) {
   agree(world, [&] {
     require(options.dtype == "f32", "--dtype=", options.dtype, " is not supported; this build computes in f32");
     require(options.device == "cpu", "--device=", options.device, " is not supported; this build computes on the cpu");
-    require(options.transport == "auto" || options.transport == "shared" || options.transport == "mpi" ||
-                options.transport == "in-process",
-            "unknown --transport=", options.transport, "; choose auto, shared, mpi or in-process");
+    require(options.transport == "auto" || options.transport == "shared" || options.transport == "nodes" ||
+                options.transport == "mpi" || options.transport == "in-process",
+            "unknown --transport=", options.transport, "; choose auto, shared, nodes, mpi or in-process");
     make_placement(options.placement, 1, 1);
     std::error_code none;
     require(!std::filesystem::equivalent(options.in, options.out, none), "'", options.out,

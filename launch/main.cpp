@@ -114,7 +114,7 @@ void add_attention(CLI::App& app, Command& command) {
   sub->add_option("--placement", o->placement, "contiguous, zigzag or striped")->capture_default_str();
   sub->add_option("--dtype", o->dtype, "f32")->capture_default_str();
   sub->add_option("--device", o->device, "cpu")->capture_default_str();
-  sub->add_option("--transport", o->transport, "auto, shared, mpi or in-process")->capture_default_str();
+  sub->add_option("--transport", o->transport, "auto, shared, nodes, mpi or in-process")->capture_default_str();
   sub->add_option("--in-process-ranks", o->in_process_ranks, "Run this many ranks as threads of one process")
       ->check(CLI::Range(0, 65536));
   sub->add_option("--isa", o->isa, "auto, or one of: " + isa_names())->capture_default_str();

@@ -94,7 +94,7 @@ Fields data_fields(DataConfig& data) {
 
 Fields parallel_fields(ParallelConfig& parallel) {
   const std::vector<std::string> placements = {"contiguous", "zigzag", "striped"};
-  const std::vector<std::string> transports = {"auto", "shared", "mpi", "in-process"};
+  const std::vector<std::string> transports = {"auto", "shared", "nodes", "mpi", "in-process"};
   const std::vector<std::string> instruction_sets = {"auto", "plain", "avx2", "avx512"};
   return {
       {"parallel", "dp", "Data-parallel rings; dp * cp is the number of ranks. May exceed global_batch.", &parallel.dp,
@@ -296,7 +296,8 @@ void validate_parallel(const ParallelConfig& parallel) {
   require(threads == ranks, "parallel.in_process_ranks = ", threads,
           " differs from parallel.dp * parallel.cp = ", parallel.dp, " * ", parallel.cp, " = ", ranks, "; set it to ",
           ranks, ", or to 0 for ranks as processes");
-  require(parallel.transport != "mpi", "parallel.transport = ", quoted_text(parallel.transport),
+  require(parallel.transport != "mpi" && parallel.transport != "nodes",
+          "parallel.transport = ", quoted_text(parallel.transport),
           " joins processes, but parallel.in_process_ranks = ", threads,
           " makes all ranks threads of one; set parallel.transport to \"auto\" or parallel.in_process_ranks to 0");
 }
