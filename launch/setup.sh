@@ -23,6 +23,8 @@ packages=(
   python3-h5py     # tests: opens our files with somebody else's HDF5 reader
   hdf5-tools       # tests: and with h5ls
   clang-format     # tests: the style check
+  util-linux       # tests: two nodes made of namespaces
+  iproute2         # tests: and the network between them
 )
 
 missing=()
