@@ -7,6 +7,8 @@
 #include "comm/agree.h"
 #include "comm/board_transport.h"
 #include "comm/mpi_transport.h"
+#include "comm/node_transport.h"
+#include "kernels/attention.h"
 #include "kernels/cpu/isa.h"
 #include "launch/commands.h"
 #include "runtime/config_file.h"
@@ -21,11 +23,26 @@ namespace {
 
 constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
 
+// Which ranks of the ring that begins with rank `first` of the world are on one node, with so many on each; 0: all.
+NodeMap nodes_of_ring(int first, int ranks, int ranks_per_node) {
+  std::vector<int> node_of_rank;
+  for (int r = 0; r < ranks; ++r) node_of_rank.push_back(ranks_per_node == 0 ? 0 : (first + r) / ranks_per_node);
+  return NodeMap(node_of_rank);
+}
+
+// What choose_transport() takes on such nodes.
+std::string transport_on(const NodeMap& nodes, const std::string& kind) {
+  if (kind != "auto") return kind;
+  if (nodes.num_nodes() == 1) return "shared";
+  return nodes.num_nodes() == nodes.num_ranks() ? "mpi" : "nodes";
+}
+
 // One rank of a run that is only planned: the one that holds most tokens, of the ring that has most sequences.
 class PlannedRank {
  public:
-  PlannedRank(const Config& config, const Dataset& data)
+  PlannedRank(const Config& config, int ranks_per_node, const Dataset& data)
       : config_(config),
+        ranks_per_node_(ranks_per_node),
         dp_(static_cast<int>(config.parallel.dp)),
         cp_(static_cast<int>(config.parallel.cp)),
         model_(transformer_shape(config), parameters_),
@@ -34,11 +51,21 @@ class PlannedRank {
     measure_step(model_, batches_, config.data.sequence_length, dp_ * cp_, arenas_);
   }
 
-  // Blocks in shared memory, or in messages.
+  // Of the rank with the most buffers, in the ring whose place on the nodes asks for most.
   int64_t ring_bytes() const {
     const TransportSizes sizes = batches_.transport_sizes();
-    return config_.parallel.transport == "mpi" ? mpi_transport_bytes(sizes) : board_bytes_of_rank(sizes);
+    int64_t most = 0;
+    for (int replica = 0; replica < dp_; ++replica) {
+      const NodeMap nodes = this->nodes(replica);
+      const std::string kind = transport_on(nodes, config_.parallel.transport);
+      if (kind == "mpi") most = std::max(most, mpi_transport_bytes(sizes));
+      if (kind == "shared" || kind == "in-process") most = std::max(most, board_bytes_of_rank(sizes));
+      for (int r = 0; kind == "nodes" && r < cp_; ++r) most = std::max(most, node_transport_bytes(sizes, nodes, r));
+    }
+    return most;
   }
+
+  NodeMap nodes(int replica) const { return nodes_of_ring(replica * cp_, cp_, ranks_per_node_); }
 
   std::vector<MemoryUse> memory() {
     const std::vector<FlatRange> ranges = parameters_.owned_ranges(dp_ * cp_);
@@ -80,24 +107,24 @@ class PlannedRank {
   }
 
   Config config_;
-  int dp_, cp_;
+  int ranks_per_node_, dp_, cp_;
   ParameterStore parameters_;
   Transformer model_;
   BatchMaker batches_;
   StepArenas arenas_;
 };
 
-int64_t bytes_needed(Config config, const Dataset& data, int64_t sequence_length) {
+int64_t bytes_needed(Config config, int ranks_per_node, const Dataset& data, int64_t sequence_length) {
   config.data.sequence_length = sequence_length;
-  return PlannedRank(config, data).total();
+  return PlannedRank(config, ranks_per_node, data).total();
 }
 
 // To 1 %. Memory is nearly a straight line over the length, so that a few secants find it; the last look is at the very
 // length that is returned. Without validation, whose shapes come from the text that there is.
-int64_t longest_that_fits(Config config, const Dataset& data, int64_t bytes) {
+int64_t longest_that_fits(Config config, int ranks_per_node, const Dataset& data, int64_t bytes) {
   constexpr int64_t kLongest = int64_t{1} << 31;
   config.train.validate_every = 0;
-  const auto needed = [&](int64_t length) { return bytes_needed(config, data, length); };
+  const auto needed = [&](int64_t length) { return bytes_needed(config, ranks_per_node, data, length); };
   if (needed(1) > bytes) return 0;
   int64_t good = 1, other = 4096;
   int64_t at_good = needed(good), at_other = needed(other);
@@ -113,11 +140,31 @@ int64_t longest_that_fits(Config config, const Dataset& data, int64_t bytes) {
   return good;
 }
 
-// What this rank sends in one pass.
-int64_t bytes_sent(const PassPlan& pass) {
-  int64_t bytes = 0;
-  for (const Hop& hop : pass.hops) bytes += hop.send ? hop.bytes : 0;
-  return bytes;
+// The most that a rank sends in a forward pass and in a backward pass, between the nodes of the first ring.
+struct Sent {
+  int64_t forward = 0, backward = 0;
+};
+
+Sent most_sent(const Schedule& schedule, const NodeMap& nodes) {
+  const int P = nodes.num_ranks();
+  const auto bytes_of = [&](int block) {
+    return kv_block_floats(schedule.dims(block)) * static_cast<int64_t>(sizeof(float));
+  };
+  const auto entering = [&](int rank, bool backward) {
+    int64_t bytes = 0;
+    for (int n = 0; n < nodes.num_entering(rank, backward); ++n) bytes += bytes_of(nodes.entering(n, rank, backward));
+    return bytes;
+  };
+  int64_t all = 0;
+  for (int block = 0; block < P; ++block) all += bytes_of(block);
+  Sent most;
+  for (int rank = 0; rank < P; ++rank) {
+    const int next = (rank + 1) % P, previous = (rank + P - 1) % P;
+    const int64_t gradients = nodes.together(rank, previous) ? 0 : all - bytes_of(rank);
+    most.forward = std::max(most.forward, entering(next, false));
+    most.backward = std::max(most.backward, entering(previous, true) + gradients);
+  }
+  return most;
 }
 
 void say(const std::string& what, const std::string& value) { log::inform(fmt::format("  {:<28} {}", what, value)); }
@@ -129,16 +176,23 @@ void say_memory(PlannedRank& rank, int64_t available) {
                               rank.total() <= available ? "" : ": does not fit"));
 }
 
-void say_traffic(const Config& config, PlannedRank& rank) {
+void say_traffic(const Config& config, int ranks_per_node, PlannedRank& rank) {
   const int64_t ranks = config.parallel.dp * config.parallel.cp;
-  log::inform("bytes that a rank sends in a step (blocks only where ranks do not share memory)");
+  // Where nobody says how the ranks lie on nodes, as if each were alone, as it is where messages are forced.
+  const NodeMap ring = rank.nodes(0), apart = nodes_of_ring(0, ring.num_ranks(), 1);
+  const std::string kind = transport_on(ring, config.parallel.transport);
+  const bool known = ranks_per_node > 0;
+  log::inform(known ? "bytes that a rank sends in a step (blocks only to other nodes)"
+                    : "bytes that a rank sends in a step (blocks only where ranks do not share memory)");
+  if (known) say("transport", kind == "nodes" ? concat(kind, " (", ring.text(), ")") : kind);
   if (const Schedule* schedule = rank.schedule()) {
     const int64_t times = config.model.layers * rank.micro_batches();
+    const Sent sent = most_sent(*schedule, known && kind != "mpi" ? ring : apart);
     int64_t hop = 0;
-    for (const Hop& h : schedule->forward.hops) hop = std::max(hop, h.send ? h.bytes : 0);
+    for (const Hop& h : schedule->forward.hops) hop = std::max(hop, h.send && sent.forward > 0 ? h.bytes : 0);
     say("largest hop", human_bytes(hop));
-    say("forward", human_bytes(times * bytes_sent(schedule->forward)));
-    say("backward", human_bytes(times * bytes_sent(schedule->backward)));
+    say("forward", human_bytes(times * sent.forward));
+    say("backward", human_bytes(times * sent.backward));
   } else {
     say("forward and backward", "depends on the documents of each batch");
   }
@@ -166,7 +220,7 @@ void plan(const PlanOptions& options, Group& processes) {
   const int64_t threads = config.parallel.threads > 0 ? config.parallel.threads : std::max<int64_t>(1, cores / planned);
   cpu::set_num_threads(static_cast<int>(threads));  // each has scratch memory of its own
   const Dataset data(config.data);
-  PlannedRank rank(config, data);
+  PlannedRank rank(config, options.ranks_per_node, data);
   const int64_t S = config.data.sequence_length, ranks = config.parallel.dp * config.parallel.cp;
   const int64_t available =
       options.memory_gib > 0.0 ? static_cast<int64_t>(options.memory_gib * kGiB) : available_memory();
@@ -181,8 +235,8 @@ void plan(const PlanOptions& options, Group& processes) {
   const char* most = rank.schedule() ? "" : " at most (one document a sequence)";
   say("per step", fmt::format("{:.4g} TFLOP{}", flops / 1e12, most));
   say("per step and rank", fmt::format("{:.4g} TFLOP{}", flops / 1e12 / static_cast<double>(ranks), most));
-  say_traffic(config, rank);
-  const int64_t longest = longest_that_fits(config, data, available);
+  say_traffic(config, options.ranks_per_node, rank);
+  const int64_t longest = longest_that_fits(config, options.ranks_per_node, data, available);
   log::inform(fmt::format("longest sequence that fits into {} a rank: {}", human_bytes(available),
                           longest == 0 ? "none" : fmt::format("about {} tokens", longest)));
 }

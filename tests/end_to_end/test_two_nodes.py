@@ -4,6 +4,7 @@ send, and what happens when a node is lost. Where namespaces may not be made thi
 skipped."""
 import json
 import random
+import re
 import subprocess
 import sys
 
@@ -116,8 +117,19 @@ class Training(annulus.TestCase):
                 result = run_on_nodes((2, 2), other.arguments(), other.directory)
                 self.assertDone(result)
                 self.assertIn(f"transport {transport}", result.out.splitlines()[0])
+                self.check_plan(other, transport, result)
                 self.assertEqual(annulus.losses(other.metrics()), annulus.losses(run.metrics()))
                 self.assertEqual(len(annulus.losses(run.metrics())), 4)
+
+
+    def check_plan(self, run, transport, result):
+        """What was planned, and what rank 0 held: only the last rank of a node has room for gradients of another one too."""
+        planned = annulus.run(["plan", "config.toml", "--ranks-per-node=2"], cwd=run.directory)
+        self.assertDone(planned)
+        self.assertIn(f"transport                    {transport}", planned.out)
+        blocks = [float(re.search(rf"{words} +([0-9.]+) KiB", text)[1])
+                  for words, text in (("ring buffers", planned.out), ("ring buffers", result.out))]
+        self.assertAlmostEqual(blocks[0], blocks[1] * (7 / 6 if transport.startswith("nodes") else 1), msg=planned)
 
 
 class LostNode(annulus.TestCase):
