@@ -2,6 +2,7 @@
 
 #include "comm/agree.h"
 #include "comm/mpi_transport.h"
+#include "comm/shared_memory.h"
 #include "comm/shared_transport.h"
 #include "comm/thread_transport.h"
 #include "runtime/core/capabilities.h"
@@ -17,13 +18,19 @@ std::unique_ptr<Transport> choose_transport(const std::string& kind, const Trans
     return make_thread_transport(sizes, ring);
   }
   if (kind == "mpi") return make_mpi_transport(sizes, ring);
-  invariant(kind == "shared" || kind == "auto", "unknown transport ", kind);
-  if (auto shared = make_shared_transport(sizes, ring)) return shared;
-  require_alike(
-      ExitCode::kUsage, kind == "auto",
-      "--transport=shared (parallel.transport) is not possible: the ranks of a ring are not all on one node, or ",
-      "may not map each other's memory; use auto or mpi");
-  return make_mpi_transport(sizes, ring);
+  invariant(kind == "shared" || kind == "nodes" || kind == "auto", "unknown transport ", kind);
+  if (kind == "shared") {
+    std::unique_ptr<Transport> shared = make_shared_transport(sizes, ring);
+    require_alike(
+        ExitCode::kUsage, shared != nullptr, "--transport=shared (parallel.transport) is not possible: the ",
+        "ranks of a ring are not all on one node, or may not map each other's memory; use auto, nodes or mpi");
+    return shared;
+  }
+  const NodeMap nodes = find_nodes(ring);
+  if (kind == "auto" && nodes.num_nodes() == ring.size() && ring.size() > 1) return make_mpi_transport(sizes, ring);
+  if (kind == "auto" && nodes.num_nodes() == 1)
+    if (auto shared = make_shared_transport(sizes, ring)) return shared;
+  return make_nodes_transport(sizes, nodes, ring);
 }
 
 }  // namespace annulus

@@ -4,60 +4,27 @@
 
 #include <algorithm>
 #include <array>
-#include <vector>
 
 #include "comm/agree.h"
-#include "comm/mpi_messages.h"
+#include "comm/mpi_wire.h"
 #include "runtime/core/error.h"
 
 namespace annulus {
 namespace {
 
-constexpr int64_t kChunk = int64_t{1} << 20;  // large enough for bandwidth, small enough to start moving early
 constexpr int64_t kPage = 4096;
 
 int64_t to_pages(int64_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
-// The messages of one hop that is under way.
-class Transfer {
- public:
-  void reserve(int64_t bytes) { requests_.reserve(static_cast<size_t>(bytes / kChunk + 1)); }
-
-  void start(const Hop& hop, std::byte* data, const MpiGroup& ring) {
-    requests_.clear();
-    peer_ = hop.peer;
-    const auto channel = hop.payload == Payload::kKeyValue ? MpiGroup::kKeyValues : MpiGroup::kGradients;
-    for (int64_t at = 0; at < hop.bytes; at += kChunk) {
-      const int64_t bytes = std::min(kChunk, hop.bytes - at);
-      requests_.push_back(hop.send ? ring.send(data + at, bytes, hop.peer, channel)
-                                   : ring.receive(data + at, bytes, hop.peer, channel));
-    }
-  }
-
-  bool test() {
-    if (requests_.empty()) return true;
-    int done = 0;
-    MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, MPI_STATUSES_IGNORE);
-    if (done) requests_.clear();
-    return done != 0;
-  }
-
-  int peer() const { return peer_; }
-
- private:
-  std::vector<MPI_Request> requests_;
-  int peer_ = 0;
-};
-
 // One buffer: a hop may leave from it, or arrive in it, but not both at once.
 struct Buffer {
   std::byte* data = nullptr;
-  Transfer transfer;
+  std::unique_ptr<Transfer> transfer;
 };
 
 class MpiTransport : public Transport {
  public:
-  MpiTransport(const TransportSizes& sizes, MpiGroup& ring) : ring_(ring) {
+  MpiTransport(const TransportSizes& sizes, Wire& wire, const Group& ring) : ring_(ring) {
     const int64_t block = to_pages(sizes.largest_block), gradient = to_pages(sizes.largest_gradient);
     bytes_ = mpi_transport_bytes(sizes);
     void* memory = mmap(nullptr, static_cast<size_t>(bytes_), PROT_READ | PROT_WRITE,
@@ -67,12 +34,12 @@ class MpiTransport : public Transport {
     std::byte* at = memory_;
     for (Buffer& buffer : blocks_) {
       buffer.data = at;
-      buffer.transfer.reserve(block);
+      buffer.transfer = wire.make_transfer(block);
       at += block;
     }
     for (Buffer& buffer : gradients_) {
       buffer.data = at;
-      buffer.transfer.reserve(gradient);
+      buffer.transfer = wire.make_transfer(gradient);
       at += gradient;
     }
   }
@@ -122,8 +89,8 @@ class MpiTransport : public Transport {
   }
 
   void progress() override {
-    for (Buffer& buffer : blocks_) buffer.transfer.test();
-    for (Buffer& buffer : gradients_) buffer.transfer.test();
+    for (Buffer& buffer : blocks_) buffer.transfer->test();
+    for (Buffer& buffer : gradients_) buffer.transfer->test();
   }
 
   void end() override {
@@ -144,12 +111,12 @@ class MpiTransport : public Transport {
   void start(const Hop& hop) {
     Buffer& buffer = (hop.payload == Payload::kKeyValue ? blocks_ : gradients_)[static_cast<size_t>(hop.buffer)];
     finish(buffer, "an earlier message from the same buffer");
-    buffer.transfer.start(hop, buffer.data, ring_);
+    buffer.transfer->start(hop, buffer.data);
     if (hop.send) (plan_->backward ? counters_.bytes_sent_backward : counters_.bytes_sent_forward) += hop.bytes;
   }
 
   void finish(Buffer& buffer, const char* what) {
-    Transfer& transfer = buffer.transfer;
+    Transfer& transfer = *buffer.transfer;
     auto done = [&] {
       progress();  // while one message is waited for, the others move too
       return transfer.test();
@@ -157,7 +124,7 @@ class MpiTransport : public Transport {
     counters_.wait_seconds += wait_for(done, what, ring_.world_rank(transfer.peer()), ring_.limits());
   }
 
-  MpiGroup& ring_;
+  const Group& ring_;
   std::byte* memory_ = nullptr;
   int64_t bytes_ = 0;
   std::array<Buffer, kKeyValueBuffers> blocks_;
@@ -175,9 +142,9 @@ int64_t mpi_transport_bytes(const TransportSizes& sizes) {
 }
 
 std::unique_ptr<Transport> make_mpi_transport(const TransportSizes& sizes, Group& ring) {
-  auto* processes = dynamic_cast<MpiGroup*>(&ring);
-  invariant(processes != nullptr, "messages between ranks that are threads");
-  return std::make_unique<MpiTransport>(sizes, *processes);
+  const std::unique_ptr<Wire> wire = make_mpi_wire(ring);
+  invariant(wire != nullptr, "messages between ranks that are threads");
+  return std::make_unique<MpiTransport>(sizes, *wire, ring);
 }
 
 }  // namespace annulus

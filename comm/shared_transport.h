@@ -1,15 +1,20 @@
 #pragma once
-// Ranks of one node: a memfd that every one of them maps.
+// Processes as ranks: shared memory inside a node, and messages between nodes where there are several.
 #include <memory>
 
 #include "comm/group.h"
+#include "comm/node_map.h"
 #include "comm/transport.h"
 
 namespace annulus {
 
-/// Collective. Rank 0 makes the memory, the others try to map it and compare a nonce in it: that, not a host name,
-/// decides whether the ranks share memory. Returns nullptr on every rank if one of them could not. Throws UserError
-/// (71) on every rank if the node has too little memory left. `ring` must outlive the transport.
+/// Collective. Returns nullptr on every rank if they cannot all map the same memory. Throws UserError (71) on every
+/// rank if the node has too little memory left. `ring` must outlive the transport.
 std::unique_ptr<Transport> make_shared_transport(const TransportSizes& sizes, Group& ring);
+
+/// Collective: shared memory among the ranks that `nodes` has together, messages between the others. `ring` is a group
+/// of MPI processes and must outlive the transport. Throws UserError on every rank: 64 if ranks of a node cannot map
+/// the same memory, 71 if a node has too little left.
+std::unique_ptr<Transport> make_nodes_transport(const TransportSizes& sizes, const NodeMap& nodes, Group& ring);
 
 }  // namespace annulus

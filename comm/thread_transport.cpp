@@ -34,15 +34,19 @@ class SharedPages : public BoardMemory {
 
 }  // namespace
 
+std::unique_ptr<BoardMemory> share_pages(int64_t bytes, Group& threads) {
+  // Rank 0 maps the pages; the others copy its pointer while rank 0 keeps it alive.
+  const std::shared_ptr<Pages> made = threads.rank() == 0 ? std::make_shared<Pages>(bytes) : nullptr;
+  auto address = static_cast<int64_t>(reinterpret_cast<intptr_t>(&made));
+  threads.broadcast(&address, sizeof address, 0, "the address of the ring's buffers");
+  const std::shared_ptr<Pages> pages = *reinterpret_cast<const std::shared_ptr<Pages>*>(static_cast<intptr_t>(address));
+  threads.barrier("the ring's buffers");
+  return std::make_unique<SharedPages>(pages);
+}
+
 std::unique_ptr<Transport> make_thread_transport(const TransportSizes& sizes, Group& ring) {
   const std::vector<TransportSizes> all = gather_sizes(sizes, ring);
-  // Rank 0 maps the pages; the others copy its pointer while rank 0 keeps it alive.
-  const std::shared_ptr<Pages> made = ring.rank() == 0 ? std::make_shared<Pages>(board_bytes(all)) : nullptr;
-  auto address = static_cast<int64_t>(reinterpret_cast<intptr_t>(&made));
-  ring.broadcast(&address, sizeof address, 0, "the address of the ring's buffers");
-  const std::shared_ptr<Pages> pages = *reinterpret_cast<const std::shared_ptr<Pages>*>(static_cast<intptr_t>(address));
-  ring.barrier("the ring's buffers");
-  return make_board_transport("in-process", std::make_unique<SharedPages>(pages), all, ring);
+  return make_board_transport("in-process", share_pages(board_bytes(all), ring), all, ring);
 }
 
 }  // namespace annulus

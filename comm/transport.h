@@ -3,6 +3,7 @@
 // does not know which one it talks to, and the bits of its results do not depend on it.
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "comm/hop.h"
 
@@ -26,6 +27,8 @@ class Transport {
  public:
   virtual ~Transport() = default;
   virtual const char* name() const = 0;
+  /// For people: the name, and over what it runs where that is not plain.
+  virtual std::string text() const { return name(); }
 
   /// Memory of this rank, in bytes; pages shared by several ranks count for the rank that owns them.
   virtual int64_t bytes() const = 0;

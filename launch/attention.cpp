@@ -296,7 +296,7 @@ void AttentionRun::write() {
 void AttentionRun::report() const {
   log::inform(fmt::format("{}: {} rank{}, {} placement, transport {}; forward {:.6f} s, backward {:.6f} s",
                           options_.out, world_.size(), world_.size() == 1 ? "" : "s", options_.placement,
-                          transport_->name(), median(timing_.forward), median(timing_.backward)));
+                          transport_->text(), median(timing_.forward), median(timing_.backward)));
 }
 
 void attention_on(const AttentionCommand& options, Group& world) {

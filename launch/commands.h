@@ -19,6 +19,7 @@ struct PlanOptions {
   std::string config;                  // path of the TOML file
   std::vector<std::string> overrides;  // "--section.key=value"
   int ranks = 0;                       // dp x cp of them; 0: as the config says
+  int ranks_per_node = 0;              // which share memory; 0: all of them
   double memory_gib = 0.0;             // of each rank; 0: what this machine has left
 };
 void plan(const PlanOptions& options, Group& processes);

@@ -95,6 +95,9 @@ void add_plan(CLI::App& app, Work& command) {
   sub->add_option("--ranks", o->ranks, "Ranks, of which parallel.dp rings are made; 0: parallel.dp x parallel.cp")
       ->capture_default_str()
       ->check(CLI::Range(0, 65536));
+  sub->add_option("--ranks-per-node", o->ranks_per_node, "Ranks of each node, which share its memory; 0: all of them")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 65536));
   sub->add_option("--memory", o->memory_gib, "GiB of each rank; 0: what this machine has left")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 1e9));

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "comm/agree.h"
+#include "kernels/attention.h"
 #include "kernels/cpu/isa.h"
 #include "launch/commands.h"
 #include "runtime/config_file.h"
@@ -17,11 +18,31 @@ namespace {
 
 constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
 
-// What this rank sends in one pass.
-int64_t bytes_sent(const PassPlan& pass) {
-  int64_t bytes = 0;
-  for (const Hop& hop : pass.hops) bytes += hop.send ? hop.bytes : 0;
-  return bytes;
+// The most that a rank sends in a forward pass and in a backward pass, between the nodes of the first ring.
+struct Sent {
+  int64_t forward = 0, backward = 0;
+};
+
+Sent most_sent(const Schedule& schedule, const NodeMap& nodes) {
+  const int P = nodes.num_ranks();
+  const auto bytes_of = [&](int block) {
+    return kv_block_floats(schedule.dims(block)) * static_cast<int64_t>(sizeof(float));
+  };
+  const auto entering = [&](int rank, bool backward) {
+    int64_t bytes = 0;
+    for (int n = 0; n < nodes.num_entering(rank, backward); ++n) bytes += bytes_of(nodes.entering(n, rank, backward));
+    return bytes;
+  };
+  int64_t all = 0;
+  for (int block = 0; block < P; ++block) all += bytes_of(block);
+  Sent most;
+  for (int rank = 0; rank < P; ++rank) {
+    const int next = (rank + 1) % P, previous = (rank + P - 1) % P;
+    const int64_t gradients = nodes.together(rank, previous) ? 0 : all - bytes_of(rank);
+    most.forward = std::max(most.forward, entering(next, false));
+    most.backward = std::max(most.backward, entering(previous, true) + gradients);
+  }
+  return most;
 }
 
 void say(const std::string& what, const std::string& value) { log::inform(fmt::format("  {:<28} {}", what, value)); }
@@ -34,16 +55,23 @@ void say_memory(PlannedRank& rank, int64_t available) {
                               total <= available ? "" : ": does not fit"));
 }
 
-void say_traffic(const Config& config, PlannedRank& rank) {
+void say_traffic(const Config& config, int ranks_per_node, PlannedRank& rank) {
   const int64_t ranks = config.parallel.dp * config.parallel.cp;
-  log::inform("bytes that a rank sends in a step (blocks only where ranks do not share memory)");
+  // Where nobody says how the ranks lie on nodes, as if each were alone, as it is where messages are forced.
+  const NodeMap ring = rank.nodes(0), apart = nodes_of_ring(0, ring.num_ranks(), 1);
+  const std::string kind = transport_on(ring, config.parallel.transport);
+  const bool known = ranks_per_node > 0;
+  log::inform(known ? "bytes that a rank sends in a step (blocks only to other nodes)"
+                    : "bytes that a rank sends in a step (blocks only where ranks do not share memory)");
+  if (known) say("transport", kind == "nodes" ? concat(kind, " (", ring.text(), ")") : kind);
   if (const Schedule* schedule = rank.schedule()) {
     const int64_t times = config.model.layers * rank.micro_batches();
+    const Sent sent = most_sent(*schedule, known && kind != "mpi" ? ring : apart);
     int64_t hop = 0;
-    for (const Hop& h : schedule->forward.hops) hop = std::max(hop, h.send ? h.bytes : 0);
+    for (const Hop& h : schedule->forward.hops) hop = std::max(hop, h.send && sent.forward > 0 ? h.bytes : 0);
     say("largest hop", human_bytes(hop));
-    say("forward", human_bytes(times * bytes_sent(schedule->forward)));
-    say("backward", human_bytes(times * bytes_sent(schedule->backward)));
+    say("forward", human_bytes(times * sent.forward));
+    say("backward", human_bytes(times * sent.backward));
   } else {
     say("forward and backward", "depends on the documents of each batch");
   }
@@ -71,7 +99,7 @@ void plan(const PlanOptions& options, Group& processes) {
   const int64_t threads = config.parallel.threads > 0 ? config.parallel.threads : std::max<int64_t>(1, cores / planned);
   cpu::set_num_threads(static_cast<int>(threads));  // each has scratch memory of its own
   const Dataset data(config.data);
-  PlannedRank rank(config, data);
+  PlannedRank rank(config, options.ranks_per_node, data);
   const int64_t S = config.data.sequence_length, ranks = config.parallel.dp * config.parallel.cp;
   const int64_t available =
       options.memory_gib > 0.0 ? static_cast<int64_t>(options.memory_gib * kGiB) : available_memory();
@@ -86,8 +114,8 @@ void plan(const PlanOptions& options, Group& processes) {
   const char* most = rank.schedule() ? "" : " at most (one document a sequence)";
   say("per step", fmt::format("{:.4g} TFLOP{}", flops / 1e12, most));
   say("per step and rank", fmt::format("{:.4g} TFLOP{}", flops / 1e12 / static_cast<double>(ranks), most));
-  say_traffic(config, rank);
-  const int64_t longest = longest_that_fits(config, data, available);
+  say_traffic(config, options.ranks_per_node, rank);
+  const int64_t longest = longest_that_fits(config, options.ranks_per_node, data, available);
   log::inform(fmt::format("longest sequence that fits into {} a rank: {}", human_bytes(available),
                           longest == 0 ? "none" : fmt::format("about {} tokens", longest)));
 }

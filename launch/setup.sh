@@ -27,6 +27,8 @@ packages=(
   hdf5-tools       # and h5ls, another
   clang-format     # the style check
   slurm-wlm        # a Slurm of two nodes on this machine; its services are not configured and do not start
+  util-linux       # two nodes made of namespaces
+  iproute2         # and the network between them
   munge            # by which Slurm's parts know each other
 )
 

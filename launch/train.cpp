@@ -23,7 +23,7 @@ void say_what_runs(const Config& config, const Trainer& trainer, const Ranks& ra
   log::inform(fmt::format("annulus {}  {} rank{} = dp {} x cp {}, {} thread{} each, {}, transport {}", version_text(),
                           ranks.world.size(), ranks.world.size() == 1 ? "" : "s", ranks.dims.dp, ranks.dims.cp,
                           share.threads, share.threads == 1 ? "" : "s", cpu::isa_kernels().name,
-                          trainer.transport().name()));
+                          trainer.transport().text()));
   if (ranks_here * share.threads > cores)
     log::inform(
         fmt::format("note: {} ranks x {} threads share {} cores of this node", ranks_here, share.threads, cores));

@@ -4,6 +4,7 @@
 
 #include "comm/board_transport.h"
 #include "comm/mpi_transport.h"
+#include "comm/node_transport.h"
 #include "runtime/shares.h"
 
 namespace annulus {
@@ -26,12 +27,21 @@ TransformerShape transformer_shape(const Config& config) {
                                                          : Recompute::kNone};
 }
 
-int64_t ring_bytes(const Config& config, const TransportSizes& sizes) {
-  return config.parallel.transport == "mpi" ? mpi_transport_bytes(sizes) : board_bytes_of_rank(sizes);
+NodeMap nodes_of_ring(int first, int ranks, int ranks_per_node) {
+  std::vector<int> node_of_rank;
+  for (int r = 0; r < ranks; ++r) node_of_rank.push_back(ranks_per_node == 0 ? 0 : (first + r) / ranks_per_node);
+  return NodeMap(node_of_rank);
 }
 
-PlannedRank::PlannedRank(const Config& config, const Dataset& data)
+std::string transport_on(const NodeMap& nodes, const std::string& kind) {
+  if (kind != "auto") return kind;
+  if (nodes.num_nodes() == 1) return "shared";
+  return nodes.num_nodes() == nodes.num_ranks() ? "mpi" : "nodes";
+}
+
+PlannedRank::PlannedRank(const Config& config, int ranks_per_node, const Dataset& data)
     : config_(config),
+      ranks_per_node_(ranks_per_node),
       dp_(static_cast<int>(config.parallel.dp)),
       cp_(static_cast<int>(config.parallel.cp)),
       model_(transformer_shape(config), parameters_),
@@ -44,7 +54,21 @@ std::vector<MemoryUse> PlannedRank::memory() {
   const std::vector<FlatRange> ranges = parameters_.owned_ranges(dp_ * cp_);
   const FlatRange& largest = *std::max_element(
       ranges.begin(), ranges.end(), [](const auto& a, const auto& b) { return a.end - a.begin < b.end - b.begin; });
-  return memory_plan(parameters_, largest, ring_bytes(config_, batches_.transport_sizes()), batches_, arenas_);
+  return memory_plan(parameters_, largest, ring_bytes(), batches_, arenas_);
+}
+
+// Of the rank with the most buffers, in the ring whose place on the nodes asks for most.
+int64_t PlannedRank::ring_bytes() const {
+  const TransportSizes sizes = batches_.transport_sizes();
+  int64_t most = 0;
+  for (int replica = 0; replica < dp_; ++replica) {
+    const NodeMap nodes = this->nodes(replica);
+    const std::string kind = transport_on(nodes, config_.parallel.transport);
+    if (kind == "mpi") most = std::max(most, mpi_transport_bytes(sizes));
+    if (kind == "shared" || kind == "in-process") most = std::max(most, board_bytes_of_rank(sizes));
+    for (int r = 0; kind == "nodes" && r < cp_; ++r) most = std::max(most, node_transport_bytes(sizes, nodes, r));
+  }
+  return most;
 }
 
 int64_t PlannedRank::micro_batches() const {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "comm/node_map.h"
 #include "runtime/config.h"
 #include "runtime/dataset.h"
 #include "runtime/step_memory.h"
@@ -12,18 +13,22 @@ namespace annulus {
 /// The model that a config describes.
 TransformerShape transformer_shape(const Config& config);
 
-/// What the buffers of a ring take on this rank: blocks in shared memory, or in messages.
-int64_t ring_bytes(const Config& config, const TransportSizes& sizes);
+/// Which ranks of the ring that begins with rank `first` of the world are on one node, with so many on each; 0: all.
+NodeMap nodes_of_ring(int first, int ranks, int ranks_per_node);
+
+/// What choose_transport() takes for `kind` on such nodes.
+std::string transport_on(const NodeMap& nodes, const std::string& kind);
 
 /// The rank that holds most tokens, of the ring that has most sequences. Kernel threads are those of the calling
-/// thread: each has scratch memory of its own. `data` must outlive it.
+/// thread: each has scratch memory of its own. `ranks_per_node` is 0 where all are on one. `data` must outlive it.
 class PlannedRank {
  public:
-  PlannedRank(const Config& config, const Dataset& data);
+  PlannedRank(const Config& config, int ranks_per_node, const Dataset& data);
   PlannedRank(const PlannedRank&) = delete;
   PlannedRank& operator=(const PlannedRank&) = delete;
 
   std::vector<MemoryUse> memory();
+  NodeMap nodes(int replica) const { return nodes_of_ring(replica * cp_, cp_, ranks_per_node_); }
   const Schedule* schedule() const { return batches_.largest_schedule(); }  // nullptr where documents are packed
   const Transformer& model() const { return model_; }
   const ParameterStore& parameters() const { return parameters_; }
@@ -32,9 +37,10 @@ class PlannedRank {
  private:
   int busiest_replica() const;
   int busiest_rank() const;
+  int64_t ring_bytes() const;
 
   Config config_;
-  int dp_, cp_;
+  int ranks_per_node_, dp_, cp_;
   ParameterStore parameters_;
   Transformer model_;
   BatchMaker batches_;
@@ -43,11 +49,12 @@ class PlannedRank {
 
 /// Tokens of the longest sequence, to 1 %, with which the rank that holds most takes at most `bytes`; 0: none. Without
 /// validation, whose shapes follow from the text that there is.
-int64_t longest_that_fits(const Config& config, const Dataset& data, int64_t bytes);
+int64_t longest_that_fits(const Config& config, int ranks_per_node, const Dataset& data, int64_t bytes);
 
 /// Up to three changes of the config, each by itself, with which the rank that holds most takes at most `bytes`, as
 /// people write them ("--train.recompute=block (1.20 GiB)"): every one was planned like the run itself. Empty: none of
 /// those that were tried is enough.
-std::vector<std::string> settings_that_fit(const Config& config, const Dataset& data, int64_t bytes);
+std::vector<std::string> settings_that_fit(const Config& config, int ranks_per_node, const Dataset& data,
+                                           int64_t bytes);
 
 }  // namespace annulus

@@ -11,13 +11,14 @@ constexpr size_t kMostNamed = 3;
 constexpr int64_t kLongest = int64_t{1} << 31;
 constexpr int64_t kMostTimesRanks = 64;
 
-int64_t bytes_needed(const Config& config, const Dataset& data) {
-  return bytes_to_take(PlannedRank(config, data).memory());
+int64_t bytes_needed(const Config& config, int ranks_per_node, const Dataset& data) {
+  return bytes_to_take(PlannedRank(config, ranks_per_node, data).memory());
 }
 
 class Candidates {
  public:
-  Candidates(const Config& config, const Dataset& data, int64_t bytes) : config_(config), data_(data), bytes_(bytes) {}
+  Candidates(const Config& config, int ranks_per_node, const Dataset& data, int64_t bytes)
+      : config_(config), ranks_per_node_(ranks_per_node), data_(data), bytes_(bytes) {}
 
   /// Keeps the first of these changes that fits.
   template <class Values, class Change>
@@ -25,7 +26,7 @@ class Candidates {
     for (const auto& value : values) {
       Config changed = config_;
       const std::string text = change(changed, value);
-      const int64_t needed = bytes_needed(changed, data_);
+      const int64_t needed = bytes_needed(changed, ranks_per_node_, data_);
       if (needed > bytes_) continue;
       found_.push_back(concat(text, " (", human_bytes(needed), ")"));
       return;
@@ -61,7 +62,7 @@ class Candidates {
   }
 
   void shorter_sequence() {
-    const int64_t length = longest_that_fits(config_, data_, bytes_);
+    const int64_t length = longest_that_fits(config_, ranks_per_node_, data_, bytes_);
     if (length > 0 && length < config_.data.sequence_length)
       found_.push_back(concat("--data.sequence_length=", length));
   }
@@ -73,6 +74,7 @@ class Candidates {
 
  private:
   const Config& config_;
+  int ranks_per_node_;
   const Dataset& data_;
   int64_t bytes_;
   std::vector<std::string> found_;
@@ -82,12 +84,12 @@ class Candidates {
 
 // Memory is nearly a straight line over the length, so that a few secants find it; the last look is at the very length
 // that is returned.
-int64_t longest_that_fits(const Config& config, const Dataset& data, int64_t bytes) {
+int64_t longest_that_fits(const Config& config, int ranks_per_node, const Dataset& data, int64_t bytes) {
   Config changed = config;
   changed.train.validate_every = 0;
   const auto needed = [&](int64_t length) {
     changed.data.sequence_length = length;
-    return bytes_needed(changed, data);
+    return bytes_needed(changed, ranks_per_node, data);
   };
   if (needed(1) > bytes) return 0;
   int64_t good = 1, other = 4096;
@@ -104,11 +106,12 @@ int64_t longest_that_fits(const Config& config, const Dataset& data, int64_t byt
   return good;
 }
 
-std::vector<std::string> settings_that_fit(const Config& config, const Dataset& data, int64_t bytes) {
+std::vector<std::string> settings_that_fit(const Config& config, int ranks_per_node, const Dataset& data,
+                                           int64_t bytes) {
   ParameterStore parameters;
   const Transformer model(transformer_shape(config), parameters);
   if (2 * parameters.num_floats() > bytes / static_cast<int64_t>(sizeof(float))) return {};  // every rank holds these
-  Candidates candidates(config, data, bytes);
+  Candidates candidates(config, ranks_per_node, data, bytes);
   candidates.stronger_recompute();
   candidates.smaller_micro_batch();
   candidates.more_ranks();

@@ -6,7 +6,9 @@
 #include <cmath>
 
 #include "comm/agree.h"
+#include "comm/board_transport.h"
 #include "comm/choose_transport.h"
+#include "comm/mpi_transport.h"
 #include "kernels/elementwise.h"
 #include "runtime/config_file.h"
 #include "runtime/core/memory.h"
@@ -46,7 +48,10 @@ void Trainer::measure_memory() {
   measure_step(model_, batches_, config_.data.sequence_length, ranks_.world.size(), arenas_);
   const FlatRange& mine = ranges_[static_cast<size_t>(ranks_.world.rank())];
   const TransportSizes sizes = batches_.transport_sizes();
-  memory_ = memory_plan(parameters_, mine, ring_bytes(config_, sizes), batches_, arenas_);
+  // Nodes are not known yet: the buffers of messages, or of a board, are nearly as large as any.
+  const int64_t ring_bytes =
+      config_.parallel.transport == "mpi" ? mpi_transport_bytes(sizes) : board_bytes_of_rank(sizes);
+  memory_ = memory_plan(parameters_, mine, ring_bytes, batches_, arenas_);
   agree(ranks_.world, [&] { require_memory_fits(); });
   // What one ring lacks (shared memory, a common node), the others do not know.
   agree(ranks_.world, [&] { transport_ = choose_transport(config_.parallel.transport, sizes, ranks_.ring); });
@@ -57,7 +62,7 @@ void Trainer::measure_memory() {
 void Trainer::require_memory_fits() const {
   const int64_t needed = bytes_to_take(memory_), available = available_memory() / ranks_.ranks_per_node;
   if (needed <= available) return;
-  const std::vector<std::string> settings = settings_that_fit(config_, data_, available);
+  const std::vector<std::string> settings = settings_that_fit(config_, ranks_.ranks_per_node, data_, available);
   fail(ExitCode::kMemory, "this run needs ", human_bytes(needed), " per rank (", memory_text(memory_),
        ") but this node has ", human_bytes(available), " left for each rank (", ranks_.ranks_per_node, " here); ",
        settings.empty()

@@ -45,6 +45,7 @@ const std::vector<CapabilityAxis>& capability_axes() {
        "parallel.transport, --transport",
        {{"auto", "the fastest that reaches all ranks of a ring", kYes, kYes},
         {"shared", "blocks are read where they lie, in memory that all ranks of a node map", kYes, kYes},
+        {"nodes", "shared inside a node, messages between nodes", kYes, kYes},
         {"mpi", "messages", kYes, kYes},
         {"in-process", "ranks are threads of one process", kYes, kYes},
         {"nccl", "it joins GPUs, and this version computes on CPUs", kNo, kNo}}},
@@ -111,9 +112,13 @@ const std::vector<CapabilityConflict>& capability_conflicts() {
       {"transport", "mpi", "ranks", "threads", true,
        "transport mpi (parallel.transport, --transport) joins processes, but the ranks of this run are threads of one; "
        "use auto or in-process, or start processes (launch/run.sh) without parallel.in_process_ranks"},
+      {"transport", "nodes", "ranks", "threads", true,
+       "transport nodes (parallel.transport, --transport) joins processes, but the ranks of this run are threads of "
+       "one; "
+       "use auto or in-process, or start processes (launch/run.sh) without parallel.in_process_ranks"},
       {"transport", "in-process", "ranks", "processes", true,
        "transport in-process (parallel.transport, --transport) joins threads, but the ranks of this run are processes; "
-       "use auto, shared or mpi, or start one process with parallel.in_process_ranks (--in-process-ranks)"},
+       "use auto, shared, nodes or mpi, or start one process with parallel.in_process_ranks (--in-process-ranks)"},
       {"mask", "documents", "data", "text", false, "a text file is one document"},
       {"positions", "go on", "mask", "causal", false, "there is one document, whose positions begin once"},
       {"positions", "go on", "data", "text", false, "a text file is one document, whose positions begin once"},

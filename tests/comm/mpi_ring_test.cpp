@@ -3,15 +3,15 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
-#include <thread>
 
 #include "comm/choose_transport.h"
 #include "comm/mpi_group.h"
 #include "comm/parallel_dims.h"
+#include "comm/shared_memory.h"
 #include "comm/shared_transport.h"
 #include "runtime/core/error.h"
+#include "tests/support/puppet.h"
 #include "tests/support/ranks.h"
 #include "tests/support/ring_case.h"
 
@@ -28,14 +28,6 @@ Group& world() {
   return *all;
 }
 
-void expect_same_bits(const AttentionAnswer& got, const AttentionAnswer& expected, const std::string& what) {
-  EXPECT_TRUE(got.out == expected.out) << what << " out";
-  EXPECT_TRUE(got.lse == expected.lse) << what << " lse";
-  EXPECT_TRUE(got.dq == expected.dq) << what << " dq";
-  EXPECT_TRUE(got.dk == expected.dk) << what << " dk";
-  EXPECT_TRUE(got.dv == expected.dv) << what << " dv";
-}
-
 // The answer of as many threads of this process; the other processes wait in their next collective.
 AttentionAnswer answer_of_threads(const AttentionCase& c, const std::string& placement, int P, int layers) {
   AttentionAnswer answer;
@@ -46,8 +38,46 @@ AttentionAnswer answer_of_threads(const AttentionCase& c, const std::string& pla
   return answer;
 }
 
-// DESIGN section 6, "Counted", for one layer.
-TransportCounters expected_bytes(const AttentionCase& c, const std::string& placement, int rank, int P) {
+// Which ranks share memory, by force: all on one node but really apart in everything else.
+std::vector<std::vector<int>> node_shapes(int P) {
+  std::vector<std::vector<int>> shapes;
+  for (const auto& node_of : {+[](int r, int n) { return 2 * r >= n; }, +[](int r, int) { return r > 0; },
+                              +[](int r, int) { return r % 2 == 1; }}) {
+    shapes.emplace_back();
+    for (int r = 0; r < P; ++r) shapes.back().push_back(node_of(r, P));
+  }
+  shapes.emplace_back(static_cast<size_t>(P));  // one node
+  shapes.emplace_back();                        // a node each
+  for (int r = 0; r < P; ++r) shapes.back().push_back(r);
+  return shapes;
+}
+
+MakeTransport over_nodes(const std::vector<int>& node_of_rank) {
+  return [nodes = NodeMap(node_of_rank)](const TransportSizes& sizes, Group& ring) {
+    return make_nodes_transport(sizes, nodes, ring);
+  };
+}
+
+std::vector<std::pair<std::string, MakeTransport>> transports() {
+  std::vector<std::pair<std::string, MakeTransport>> all = {{"shared", transport_of("shared")},
+                                                            {"mpi", transport_of("mpi")}};
+  for (const std::vector<int>& shape : node_shapes(world().size()))
+    all.emplace_back(NodeMap(shape).text(), over_nodes(shape));
+  return all;
+}
+
+// DESIGN section 6, "Counted", for one layer. With nodes: of what a rank hands to the next one, the blocks that have
+// not been on that one's node, and all gradients that go to another node.
+TransportCounters expected_bytes(const AttentionCase& c, const std::string& placement, int rank, int P,
+                                 const std::vector<int>& nodes) {
+  const auto node = [&](int r) { return nodes[static_cast<size_t>((r + P) % P)]; };
+  // Whether ranks block, block + step, ... up to this one are on other nodes than the next.
+  const auto is_new = [&](int block, int step) {
+    for (int r = block;; r = (r + step + P) % P) {
+      if (node(r) == node(rank + step)) return false;
+      if (r == rank) return true;
+    }
+  };
   const auto& n = c.shape;
   const Placement queries = make_placement(placement, n.Sq, P), keys = make_placement(placement, n.Sk, P);
   const auto slices = oracle_slices(c.mask);
@@ -60,10 +90,10 @@ TransportCounters expected_bytes(const AttentionCase& c, const std::string& plac
   TransportCounters bytes;
   for (int block = 0; block < P; ++block) {
     const int64_t size = n.B * keys.num_tokens(block) * n.K * (n.Dqk + n.Dv) * 4;
-    if (block != (rank + 1) % P) bytes.bytes_sent_forward += size;
-    if (block != (rank + P - 1) % P) bytes.bytes_sent_backward += size;
+    if (is_new(block, 1)) bytes.bytes_sent_forward += size;
+    if (is_new(block, -1)) bytes.bytes_sent_backward += size;
     if (block == rank) continue;
-    bytes.bytes_sent_backward += size;  // its gradient
+    if (node(rank) != node(rank - 1)) bytes.bytes_sent_backward += size;  // its gradient
     bytes.bytes_visited_forward += sees(block) ? size : 0;
     bytes.bytes_visited_backward += sees(block) ? 2 * size : 0;
   }
@@ -76,18 +106,26 @@ void expect_sound(const AttentionCase& c, const std::string& placement, Group& r
   const int layers = 2;
   const RingRun shared = run_ring(c, placement, "shared", ring, layers);
   const RingRun mpi = run_ring(c, placement, "mpi", ring, layers);
-  const TransportCounters expected = expected_bytes(c, placement, ring.rank(), ring.size());
+  static size_t next_shape = 0;  // one of the shapes a case; all ranks count alike
+  const std::vector<int> nodes = node_shapes(ring.size())[next_shape++ % node_shapes(ring.size()).size()];
+  const RingRun on_nodes = run_ring(c, placement, over_nodes(nodes), ring, layers);
+  const std::vector<int> apart = node_shapes(ring.size()).back();
+  const TransportCounters expected = expected_bytes(c, placement, ring.rank(), ring.size(), apart);
   EXPECT_EQ(mpi.counters.bytes_sent_forward, layers * expected.bytes_sent_forward) << what;
   EXPECT_EQ(mpi.counters.bytes_sent_backward, layers * expected.bytes_sent_backward) << what;
   EXPECT_EQ(shared.counters.bytes_sent_forward, 0) << what;
   EXPECT_EQ(shared.counters.bytes_sent_backward, 0) << what;
-  for (const RingRun* run : {&shared, &mpi}) {
+  const TransportCounters between_nodes = expected_bytes(c, placement, ring.rank(), ring.size(), nodes);
+  EXPECT_EQ(on_nodes.counters.bytes_sent_forward, layers * between_nodes.bytes_sent_forward) << what;
+  EXPECT_EQ(on_nodes.counters.bytes_sent_backward, layers * between_nodes.bytes_sent_backward) << what;
+  for (const RingRun* run : {&shared, &mpi, &on_nodes}) {
     EXPECT_EQ(run->counters.bytes_visited_forward, layers * expected.bytes_visited_forward) << what;
     EXPECT_EQ(run->counters.bytes_visited_backward, layers * expected.bytes_visited_backward) << what;
   }
   if (ring.rank() != 0) return;
   expect_exact(shared.answer, c, what);
   expect_same_bits(mpi.answer, shared.answer, what + " mpi");
+  expect_same_bits(on_nodes.answer, shared.answer, concat(what, " ", NodeMap(nodes).text()));
   expect_same_bits(answer_of_threads(c, placement, ring.size(), layers), shared.answer, what + " threads");
 }
 
@@ -182,6 +220,10 @@ TEST(MpiRing, TheSharedMemoryHandshakeSucceedsOnOneNode) {
   EXPECT_STREQ(choose_transport("auto", {64, 64, 64}, world())->name(), "shared");
   EXPECT_STREQ(choose_transport("shared", {64, 64, 64}, world())->name(), "shared");
   EXPECT_STREQ(choose_transport("mpi", {64, 64, 64}, world())->name(), "mpi");
+  EXPECT_EQ(find_nodes(world()).num_nodes(), 1);
+  const auto nodes = choose_transport("nodes", {64, 64, 64}, world());
+  EXPECT_STREQ(nodes->name(), "nodes");
+  EXPECT_EQ(nodes->text(), concat("nodes (1 node of ", world().size(), world().size() == 1 ? " rank)" : " ranks)"));
   try {
     choose_transport("in-process", {64, 64, 64}, world());
     ADD_FAILURE() << "in-process was accepted";
@@ -191,118 +233,20 @@ TEST(MpiRing, TheSharedMemoryHandshakeSucceedsOnOneNode) {
   }
 }
 
-// One rank of the ring, without kernels: blocks and gradients are numbers that say whose they are, of which pass.
-class Puppet {
- public:
-  Puppet(Transport& transport, const Schedule& schedule, bool slow)
-      : transport_(transport), schedule_(schedule), slow_(slow) {}
-
-  void make_pass(bool backward) {
-    const PassPlan& plan = backward ? schedule_.backward : schedule_.forward;
-    ++pass_;
-    auto* own = reinterpret_cast<float*>(transport_.begin(plan));
-    for (int64_t i = 0; i < floats(schedule_.rank); ++i) own[i] = block_value(schedule_.rank, i);
-    transport_.publish();
-    for (int t = 0; t < static_cast<int>(plan.visits.size()); ++t) visit(plan, t);
-    transport_.end();
-  }
-
- private:
-  void visit(const PassPlan& plan, int t) {
-    const int block = plan.visits[static_cast<size_t>(t)].block;
-    const auto* values = reinterpret_cast<const float*>(transport_.block(t));
-    if (plan.backward) {
-      auto* sum = reinterpret_cast<float*>(transport_.gradient(t));
-      for (int64_t i = 0; i < floats(block); ++i) sum[i] = gradient_value(schedule_.rank, block, i);
-      compute(t);
-      expect_block(values, block);
-      transport_.release(t);
-      if (const auto* earlier = reinterpret_cast<const float*>(transport_.arrived(t)))
-        for (int64_t i = 0; i < floats(block); ++i) sum[i] += earlier[i];
-      if (block == schedule_.rank) expect_sum(sum);
-      transport_.hand_over(t);
-    } else {
-      compute(t);
-      expect_block(values, block);
-      transport_.release(t);
-    }
-  }
-
-  // A slow rank passes its own block on in the first visit and then pauses: the others go on as far as they can.
-  void compute(int t) {
-    for (int i = 0; slow_ && t == 0 && i < 20; ++i) {
-      transport_.progress();
-      std::this_thread::sleep_for(std::chrono::microseconds(50));
-    }
-    transport_.progress();
-    if (slow_ && t == 0) std::this_thread::sleep_for(std::chrono::milliseconds(6));
-  }
-
-  int64_t floats(int block) const { return kv_block_floats(schedule_.dims(block)); }
-  float block_value(int owner, int64_t i) const { return static_cast<float>(1000 * pass_ + 100 * owner + i % 89); }
-  float gradient_value(int rank, int owner, int64_t i) const {  // small integers: their sums are exact
-    return static_cast<float>((rank + 1) * (owner + 3) * pass_ + i % 83);
-  }
-
-  void expect_block(const float* values, int owner) const {
-    int64_t wrong = 0;
-    for (int64_t i = 0; i < floats(owner); ++i) wrong += values[i] != block_value(owner, i);
-    EXPECT_EQ(wrong, 0) << "of " << floats(owner) << " numbers of block " << owner << " in pass " << pass_;
-  }
-  void expect_sum(const float* sum) const {
-    int64_t wrong = 0;
-    for (int64_t i = 0; i < floats(schedule_.rank); ++i) {
-      float expected = 0.0f;
-      for (size_t r = 0; r < schedule_.num_keys.size(); ++r)
-        expected += gradient_value(static_cast<int>(r), schedule_.rank, i);
-      wrong += sum[i] != expected;
-    }
-    EXPECT_EQ(wrong, 0) << "of " << floats(schedule_.rank) << " sums of gradients in pass " << pass_;
-  }
-
-  Transport& transport_;
-  const Schedule& schedule_;
-  bool slow_;
-  int pass_ = 0;
-};
-
-// Rank r holds counts[r % counts.size()] tokens, in order.
-Placement placement_of(const std::vector<int64_t>& counts, int P) {
-  std::vector<std::vector<Segment>> segments(static_cast<size_t>(P));
-  int64_t begin = 0;
-  for (size_t r = 0; r < segments.size(); ++r) {
-    const int64_t count = counts[r % counts.size()];
-    if (count > 0) segments[r].push_back({begin, count, 1});
-    begin += count;
-  }
-  return Placement(segments);
-}
-
-// Two passes forward and two back over blocks that ranks hold `counts` of; rank `slow` is late in each.
-void expect_every_number(const char* transport_kind, const std::vector<int64_t>& counts, int slow) {
-  const RingHeads heads = {1, 8, 8, 128, 128};  // 8 KiB a token: such a message waits for its receiver
-  const Placement placement = placement_of(counts, world().size());
-  const Mask mask = full_mask(placement.num_tokens(), placement.num_tokens());
-  const Schedule schedule = make_flat_ring(placement, placement, mask, heads, world().rank(), 16);
-  const auto transport = choose_transport(transport_kind, transport_sizes(placement, heads, world().rank()), world());
-  Puppet puppet(*transport, schedule, slow == world().rank());
-  for (const bool backward : {false, true, true, false}) puppet.make_pass(backward);
-}
-
 // No buffer may be written while a late neighbour still needs it, also where blocks of nothing make no hop.
 TEST(MpiRing, ASlowRankSpoilsNoBuffer) {
   const std::vector<std::vector<int64_t>> counts = {{3}, {0, 0, 1, 0, 1}, {40, 1, 0, 5, 0}, {0}};
-  for (const char* kind : {"shared", "mpi"})
+  for (const auto& [name, make] : transports())
     for (size_t n = 0; n < counts.size(); ++n)
       for (int slow = 0; slow < world().size(); ++slow) {
-        SCOPED_TRACE(concat(kind, ", counts ", n, ", slow rank ", slow));
-        expect_every_number(kind, counts[n], slow);
+        SCOPED_TRACE(concat(name, ", counts ", n, ", slow rank ", slow));
+        expect_every_number(make, counts[n], slow, world());
       }
 }
 
 TEST(MpiRing, EveryNumberOfABlockOfSeveralMessagesArrives) {
   const std::vector<int64_t> counts = {140, 130, 260};  // 1 MiB is 128 tokens
-  for (const char* kind : {"shared", "mpi"}) expect_every_number(kind, counts, 0);
+  for (const auto& [name, make] : transports()) expect_every_number(make, counts, 0, world());
 }
 
 TEST(MpiGroup, Collectives) {

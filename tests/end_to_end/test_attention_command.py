@@ -329,7 +329,7 @@ class Refusals(annulus.TestCase):
         for ranks in (2, 3):
             with self.subTest("in-process", ranks=ranks):
                 result = annulus.run(["attention", good, out, "--transport=in-process"], ranks)
-                self.assertFails(result, 64, "in-process", "auto, shared or mpi")
+                self.assertFails(result, 64, "in-process", "auto, shared, nodes or mpi")
             with self.subTest("threads of several processes", ranks=ranks):
                 self.assertFails(annulus.run(threads, ranks), 64, "in_process_ranks", f"{ranks} processes")
         self.assertFalse(out.exists())

@@ -93,6 +93,22 @@ class Plan(annulus.TestCase):
         self.assertDone(result)
         self.assertIn("1000 ranks = dp 10 x cp 100", result.out)
 
+    def test_nodes(self):
+        """A block of T tokens crosses to each other node once; gradients cross where the ring does."""
+        run = TinyRun(self.directory / "nodes", {"data.sequence_length": 64, "train.micro_batch": 3}, 8)
+        block = 3 * (64 // 8) * 1 * (16 + 16) * 4  # sequences, tokens, key/value heads, both widths, f32
+        cases = {1: ("mpi", 7 * block, (7 + 7) * block), 2: ("nodes (4 nodes of 2 ranks)", 6 * block, (6 + 7) * block),
+                 3: ("nodes (3 nodes of 2 to 3 ranks)", 6 * block, (6 + 7) * block),
+                 4: ("nodes (2 nodes of 4 ranks)", 4 * block, (4 + 7) * block), 8: ("shared", 0, 0)}
+        for ranks, (transport, forward, backward) in cases.items():
+            with self.subTest(ranks_per_node=ranks):
+                result = annulus.run(["plan", "config.toml", f"--ranks-per-node={ranks}", "--memory=0.01"], cwd=run.directory)
+                self.assertDone(result)
+                lines = dict(re.findall(r"^  (\S.*?)  +(\S.*)$", result.out, re.M))
+                self.assertEqual(lines["transport"], transport)
+                for way, expected in (("forward", forward), ("backward", backward)):
+                    self.assertEqual(lines[way], f"{expected / 1024:.2f} KiB" if expected else "0 B")
+
     def test_what_it_refuses(self):
         run = TinyRun(self.directory / "refused")
         cases = {"ranks that make no rings": (["config.toml", "--ranks=4", "--parallel.dp=3"], 64, ["--ranks=4", "3 rings"]),

@@ -177,7 +177,7 @@ OVERRIDES = {
     "a second config": Case(64, ["other.toml"], "other.toml"),
     "an unknown option": Case(64, ["--fast"], "--fast"),
     "an unknown instruction set": Case(64, ["avx3", "avx2"], "--isa=avx3"),
-    "an unknown transport": Case(64, ["tcp", "shared, mpi"], "--transport=tcp"),
+    "an unknown transport": Case(64, ["tcp", "shared, nodes, mpi"], "--transport=tcp"),
     "fewer than no threads": Case(64, ["parallel.threads", "0 to"], "--threads=-1"),
     "2^32 ranks": Case(64, ["65536 * 65536 = 4294967296", "lower"], "--parallel.dp=65536", "--parallel.cp=65536"),
     "a batch in two ways": Case(64, ["data.global_batch = 3", "data.global_batch_tokens = 67"],

@@ -146,7 +146,7 @@ const std::vector<Bad> kBadOverrides = {
     {"--train.steps=", "--train.steps= has no value; write --train.steps=VALUE, an integer from 1"},
     {"--train.steps=2.0", "--train.steps=2.0: train.steps takes an integer from 1 to 1000000000, not 2.0; write 2"},
     {"--train.learning_rate=nan", "--train.learning_rate=nan: train.learning_rate = nan is not finite"},
-    {"--parallel.transport=mpl", "is not one of auto, shared, mpi, in-process; did you mean \"mpi\"?"},
+    {"--parallel.transport=mpl", "is not one of auto, shared, nodes, mpi, in-process; did you mean \"mpi\"?"},
     {"--data.path=x\xff", ": not a TOML string: Encountered invalid utf-8"},
     {"--train.steps=1}\ny={z=2", ": train.steps takes an integer from 1 to 1000000000, not 1} y={z=2"},
     {"--data.path=", "--data.path= has no value; write --data.path=VALUE, a string"},
@@ -220,6 +220,8 @@ const std::vector<Contradiction> kContradictions = {
     {{"parallel.in_process_ranks=3", "parallel.cp=4"}, "parallel.in_process_ranks = 3 differs from parallel.dp * pa"},
     {{"parallel.in_process_ranks=1", "parallel.transport=mpi"},
      "transport mpi (parallel.transport, --transport) joins processes"},
+    {{"parallel.in_process_ranks=1", "parallel.transport=nodes"},
+     "transport nodes (parallel.transport, --transport) joins processes"},
     {{"train.validate_every=5", "data.validation_fraction=0"}, "train.validate_every = 5 asks for validation"},
     {{"train.steps=1000000000", "data.global_batch=2000000000", "data.sequence_length=100"}, "can be counted"},
 };

@@ -1,6 +1,7 @@
 #pragma once
 // An attention problem computed by a ring: every rank takes its tokens, and rank 0 gets the answer in global order.
 #include <cstring>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,13 @@ inline void scatter_tokens(std::vector<double>& x, const std::vector<double>& pa
             part[static_cast<size_t>((b * T + t) * row + i)];
 }
 
+/// Collective over the ring: how a test makes its transport.
+using MakeTransport = std::function<std::unique_ptr<Transport>(const TransportSizes&, Group&)>;
+
+inline MakeTransport transport_of(const std::string& kind) {
+  return [kind](const TransportSizes& sizes, Group& ring) { return choose_transport(kind, sizes, ring); };
+}
+
 struct RingRun {
   AttentionAnswer answer;  // on rank 0; every rank's rows gathered
   TransportCounters counters;
@@ -56,14 +64,14 @@ inline void collect(std::vector<double>& whole, const std::vector<double>& mine,
 
 /// Collective over `ring`. Runs `layers` forward passes and then as many backward passes on the same data, as a model
 /// of that many layers would; the answer is that of the last.
-inline RingRun run_ring(const AttentionCase& c, const std::string& placement, const std::string& transport_kind,
+inline RingRun run_ring(const AttentionCase& c, const std::string& placement, const MakeTransport& make_transport,
                         Group& ring, int layers = 1) {
   const auto& n = c.shape;
   const Placement queries = make_placement(placement, n.Sq, ring.size());
   const Placement keys = make_placement(placement, n.Sk, ring.size());
   const RingHeads heads = {n.B, n.H, n.K, n.Dqk, n.Dv};
   const Schedule schedule = make_flat_ring(queries, keys, c.mask, heads, ring.rank(), attention_query_block());
-  const auto transport = choose_transport(transport_kind, transport_sizes(keys, heads, ring.rank()), ring);
+  const auto transport = make_transport(transport_sizes(keys, heads, ring.rank()), ring);
 
   const std::vector<int64_t> rows = queries.positions(ring.rank()), key_rows = keys.positions(ring.rank());
   const auto Tq = static_cast<int64_t>(rows.size()), Tk = static_cast<int64_t>(key_rows.size());
@@ -103,6 +111,19 @@ inline RingRun run_ring(const AttentionCase& c, const std::string& placement, co
   detail::collect(run.answer.dk, dk.doubles(), n.B, n.K * n.Dqk, keys, ring);
   detail::collect(run.answer.dv, dv.doubles(), n.B, n.K * n.Dv, keys, ring);
   return run;
+}
+
+inline RingRun run_ring(const AttentionCase& c, const std::string& placement, const std::string& transport_kind,
+                        Group& ring, int layers = 1) {
+  return run_ring(c, placement, transport_of(transport_kind), ring, layers);
+}
+
+inline void expect_same_bits(const AttentionAnswer& got, const AttentionAnswer& expected, const std::string& what) {
+  EXPECT_TRUE(got.out == expected.out) << what << " out";
+  EXPECT_TRUE(got.lse == expected.lse) << what << " lse";
+  EXPECT_TRUE(got.dq == expected.dq) << what << " dq";
+  EXPECT_TRUE(got.dk == expected.dk) << what << " dk";
+  EXPECT_TRUE(got.dv == expected.dv) << what << " dv";
 }
 
 }  // namespace annulus::test
