@@ -91,7 +91,7 @@ struct Layer {
         v({c.shape.B, Tk, c.shape.K, c.shape.Dv}, gather_tokens(c.v, c.shape.B, c.shape.K * c.shape.Dv, keys)),
         dout({c.shape.B, Tq, c.shape.H, c.shape.Dv}, gather_tokens(c.dout, c.shape.B, c.shape.H * c.shape.Dv, rows)),
         out(dout.view().shape()),
-        lse({c.shape.B, c.shape.H, Tq}),
+        lse({2, c.shape.B, c.shape.H, Tq}),
         dq(q.view().shape()),
         dk(k.view().shape()),
         dv(v.view().shape()) {}

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/adversarial_attention.h"
 #include "tests/support/ranks.h"
 #include "tests/support/ring_case.h"
 
@@ -37,6 +38,16 @@ TEST(RingAttention, TakesFewerTokensThanRanks) {
         if (ring.rank() == 0) expect_exact(run.answer, c, label("causal", placement, 5, S));
       });
     }
+}
+
+TEST(RingAttention, EqualsOracleAtTheEdgesOfF32) {
+  for (const auto& [name, c] : adversarial_cases())
+    for (const std::string& placement : kPlacements)
+      for (const int ranks : {1, 2, 3, 4, 5})
+        run_ranks(ranks, [&, &c = c, &name = name](Group& ring) {
+          const RingRun run = run_ring(c, placement, "auto", ring);
+          if (ring.rank() == 0) expect_exact(run.answer, c, label(name, placement, ranks, c.shape.Sq));
+        });
 }
 
 TEST(RingAttention, CrossAttentionPlacesQueriesAndKeysApart) {
