@@ -1,6 +1,7 @@
 #include "kernels/attention.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "kernels/cpu/attention_calls.h"
@@ -106,10 +107,10 @@ void natural_lse(TensorView lse, ConstTensorView parts) {
   constexpr double kLn2 = 0.6931471805599453;
   require_shape(parts, {2, lse.dim(0), lse.dim(1), lse.dim(2)}, "lse");
   if (lse.shape_only()) return;
-  const float *maximum = parts.data<float>(), *log_sum = maximum + lse.numel();
+  const float *maximum = parts.data<float>(), *sum = maximum + lse.numel();
   for (int64_t i = 0; i < lse.numel(); ++i)
     lse.data<float>()[i] =
-        static_cast<float>((static_cast<double>(maximum[i]) + static_cast<double>(log_sum[i])) * kLn2);
+        static_cast<float>((static_cast<double>(maximum[i]) + std::log2(static_cast<double>(sum[i]))) * kLn2);
 }
 
 void attention_delta(TensorView delta, ConstTensorView out, ConstTensorView dout) {

@@ -32,15 +32,14 @@ void unpack_kv(TensorView k_BTKD, TensorView v_BTKD, ConstTensorView block);
 int64_t attention_state_floats(const AttentionDims& dims, const AttentionTiles& tiles);
 
 /// One forward visit. q_BTHD may have strided tokens; `kv` is a packed block. Blocks marked `first` start their state,
-/// those marked `last` write out_BTHD and lse_2BHT: the logarithm of the softmax sum in two parts, the maximum of the
-/// row's scores (up to 10 less) and the logarithm of the sum of exponentials relative to it, both to base 2. Apart they
-/// give backward exact weights however large the scores are. A row that saw no key has out 0 and the second part
-/// -infinity.
+/// those marked `last` write out_BTHD and lse_2BHT, the softmax sum in two parts: a reference near the row's largest
+/// score, in units of log 2, and the sum of 2^(score - reference). Apart they give backward exact weights however large
+/// the scores are. A row that saw no key has out 0 and sum 0.
 void attention_forward(TensorView out_BTHD, TensorView lse_2BHT, TensorView state, ConstTensorView q_BTHD,
                        ConstTensorView kv, const AttentionDims& dims, const AttentionTiles& tiles,
                        const AttentionOptions& options, Arena& scratch, const ProgressHook& progress);
 
-/// The natural logarithm of the softmax sum, in one number; -infinity for a row that saw no key.
+/// The natural logarithm of the softmax sum, rounded once; -infinity for a row that saw no key.
 void natural_lse(TensorView lse_BHT, ConstTensorView lse_2BHT);
 
 /// delta = rowsum(out * dout), of the global out.

@@ -11,7 +11,7 @@ namespace annulus {
 TransportSizes transport_sizes(const Placement& keys, const RingHeads& heads, int rank);
 
 /// out_BTHD (B, T, H, Dv) and lse_2BHT (kernels/attention.h) from q_BTHD, k_BTKD, v_BTKD of this rank's tokens, f32. A
-/// row that sees no key gives out 0, lse -infinity. Collective over the ring. On shape-only tensors `transport` may be
+/// row that sees no key gives out 0, its sum is 0. Collective over the ring. On shape-only tensors `transport` may be
 /// null and only the scratch memory is measured.
 void ring_attention_forward(TensorView out_BTHD, TensorView lse_2BHT, ConstTensorView q_BTHD, ConstTensorView k_BTKD,
                             ConstTensorView v_BTKD, const Schedule& schedule, const AttentionOptions& options,

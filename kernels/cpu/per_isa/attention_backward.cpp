@@ -30,7 +30,7 @@ struct Item {
   float *q_lanes, *dout_lanes;  // (D, kQueryBlock), q in units of log 2
   float *q_rows, *dout_rows;    // (kQueryBlock, D padded to lanes), q times the softmax scale
   float* dq_lanes;              // (Dqk, kQueryBlock)
-  float *maximum, *log_sum;     // (kQueryBlock), the two parts of lse, in units of log 2
+  float *maximum, *over_sum;    // (kQueryBlock), the two parts of lse, the second as 1 / sum
   float* delta;                 // (kQueryBlock)
   float *p, *ds;                // (kKeyBlock, kQueryBlock)
   int64_t width_qk, width_v, row0, row1;
@@ -56,22 +56,22 @@ Item carve(float* scratch, const AttentionDims& n) {
   item.p = take(kKeyBlock * kQueryBlock);
   item.ds = take(kKeyBlock * kQueryBlock);
   item.maximum = take(kQueryBlock);
-  item.log_sum = take(kQueryBlock);
+  item.over_sum = take(kQueryBlock);
   item.delta = take(kQueryBlock);
   item.width_qk = n.Dqk;
   item.width_v = n.Dv;
   return item;
 }
 
-// p = exp2(s - maximum - log_sum), whose exponent the first difference leaves small and exact, and ds = p * (dp -
-// delta) of one tile, lanes are queries.
+// p = exp2(s - maximum) / sum, as forward weighted its values, and ds = p * (dp - delta) of one tile, lanes are
+// queries.
 template <bool kMasked>
 void scores_and_gradients(const Item& item, const Tile& tile) {
   for (int64_t group = 0; group < item.row1 - item.row0; group += kGroup) {
-    Reg maximum[kRegs], log_sum[kRegs], delta[kRegs];
+    Reg maximum[kRegs], over_sum[kRegs], delta[kRegs];
     for (int n = 0; n < kRegs; ++n) {
       maximum[n] = Simd::load(item.maximum + group + n * Simd::kLanes);
-      log_sum[n] = Simd::load(item.log_sum + group + n * Simd::kLanes);
+      over_sum[n] = Simd::load(item.over_sum + group + n * Simd::kLanes);
       delta[n] = Simd::load(item.delta + group + n * Simd::kLanes);
     }
     for_row_groups(tile.end - tile.begin, [&](auto rows, int64_t j) ANNULUS_ALWAYS {
@@ -91,7 +91,7 @@ void scores_and_gradients(const Item& item, const Tile& tile) {
                                                                 Simd::set1(kMinusInfinity));
                                        }
                                        Simd::store(p + m * kQueryBlock + n * Simd::kLanes,
-                                                   exp2(Simd::sub(Simd::sub(s[m][n], maximum[n]), log_sum[n])));
+                                                   Simd::mul(exp2(Simd::sub(s[m][n], maximum[n])), over_sum[n]));
                                      }
                                  });
       tile_product<kRows, kRegs>(item.values + key * item.width_v, item.width_v, 1, item.dout_lanes + group,
@@ -206,10 +206,10 @@ void load_queries(const Item& item, const AttentionBackwardCall& call, int64_t b
   pack_rows(item.dout_rows, dout, call.dout.token_stride, rows, n.Dv, 1.0f);
   std::memset(item.dq_lanes, 0, sizeof(float) * static_cast<size_t>(n.Dqk * kQueryBlock));
   for (int64_t i = 0; i < kQueryBlock; ++i) {
-    const float log_sum = i < rows ? call.lse[row_of_lse + n.B * n.H * n.Tq + i] : kMinusInfinity;
-    const bool sees_nothing = log_sum == kMinusInfinity;  // then p = 0, not NaN
-    item.maximum[i] = sees_nothing ? 0.0f : call.lse[row_of_lse + i];
-    item.log_sum[i] = sees_nothing ? -kMinusInfinity : log_sum;
+    const float sum = i < rows ? call.lse[row_of_lse + n.B * n.H * n.Tq + i] : 0.0f;
+    const bool sees_nothing = sum == 0.0f;  // then p = 0, not NaN
+    item.maximum[i] = sees_nothing ? -kMinusInfinity : call.lse[row_of_lse + i];
+    item.over_sum[i] = sees_nothing ? 0.0f : 1.0f / sum;
     item.delta[i] = i < rows ? call.delta[row_of_lse + i] : 0.0f;
   }
 }

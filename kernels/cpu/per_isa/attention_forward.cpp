@@ -188,13 +188,13 @@ void finish(const AttentionForwardCall& call, const Item& item, int64_t b, int64
   const AttentionDims& n = call.dims;
   const int64_t rows = item.row1 - item.row0;
   float* maximum = call.lse + (b * n.H + h) * n.Tq + item.row0;
-  float* log_sum = maximum + n.B * n.H * n.Tq;
+  float* sum = maximum + n.B * n.H * n.Tq;
   for (int64_t i = 0; i < kQueryBlock; ++i) {
     const bool sees_nothing = item.sum[i] == 0.0f;
     item.scores[i] = sees_nothing ? 0.0f : 1.0f / item.sum[i];
     if (i >= rows) continue;
     maximum[i] = item.maximum[i];
-    log_sum[i] = sees_nothing ? kMinusInfinity : __builtin_log2f(item.sum[i]);
+    sum[i] = item.sum[i];
   }
   float* out = call.out + ((b * n.Tq + item.row0) * n.H + h) * n.Dv;
   unpack_lanes<false>(out, n.H * n.Dv, item.out_lanes, rows, n.Dv, item.scores);

@@ -4,7 +4,7 @@
 
 namespace annulus::cpu::ANNULUS_ISA {
 
-constexpr double kLog2E = 1.4426950408889634, kLn2 = 0.6931471805599453;
+constexpr double kLog2E = 1.4426950408889634;
 
 /// x in units of log 2, rounded once.
 [[gnu::always_inline]] inline float log2_units(float x) { return static_cast<float>(static_cast<double>(x) * kLog2E); }
