@@ -1,6 +1,7 @@
 #include "kernels/attention.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "kernels/cpu/attention_calls.h"
@@ -78,7 +79,7 @@ void attention_forward(TensorView out, TensorView lse, TensorView state, ConstTe
                        const AttentionDims& n, const AttentionTiles& tiles, const AttentionOptions& options,
                        Arena& scratch, const ProgressHook& progress) {
   require_shape(out, {n.B, n.Tq, n.H, n.Dv}, "out");
-  require_shape(lse, {n.B, n.H, n.Tq}, "lse");
+  require_shape(lse, {2, n.B, n.H, n.Tq}, "lse");
   require_shape(q, {n.B, n.Tq, n.H, n.Dqk}, "q");
   invariant(kv.numel() == kv_block_floats(n), "attention: a block of ", kv.numel(), " floats");
   invariant(state.numel() >= attention_state_floats(n, tiles), "attention: the state is too small");
@@ -102,6 +103,16 @@ void attention_forward(TensorView out, TensorView lse, TensorView state, ConstTe
                              .progress = hook_for(progress)});
 }
 
+void natural_lse(TensorView lse, ConstTensorView parts) {
+  constexpr double kLn2 = 0.6931471805599453;
+  require_shape(parts, {2, lse.dim(0), lse.dim(1), lse.dim(2)}, "lse");
+  if (lse.shape_only()) return;
+  const float *maximum = parts.data<float>(), *sum = maximum + lse.numel();
+  for (int64_t i = 0; i < lse.numel(); ++i)
+    lse.data<float>()[i] =
+        static_cast<float>((static_cast<double>(maximum[i]) + std::log2(static_cast<double>(sum[i]))) * kLn2);
+}
+
 void attention_delta(TensorView delta, ConstTensorView out, ConstTensorView dout) {
   require_shape(dout, out.shape(), "dout");
   require_shape(delta, {out.dim(0), out.dim(2), out.dim(1)}, "delta");
@@ -116,7 +127,7 @@ void attention_backward(TensorView dq, TensorView dkv, ConstTensorView q, ConstT
   require_shape(dq, {n.B, n.Tq, n.H, n.Dqk}, "dq");
   require_shape(q, {n.B, n.Tq, n.H, n.Dqk}, "q");
   require_shape(dout, {n.B, n.Tq, n.H, n.Dv}, "dout");
-  require_shape(lse, {n.B, n.H, n.Tq}, "lse");
+  require_shape(lse, {2, n.B, n.H, n.Tq}, "lse");
   require_shape(delta, {n.B, n.H, n.Tq}, "delta");
   invariant(dq.stride(3) == 1 && dq.stride(2) == n.Dqk, "attention: the heads of a token of dq must be contiguous");
   invariant(kv.numel() == kv_block_floats(n) && dkv.numel() == kv.numel(), "attention: a block of the wrong size");

@@ -32,10 +32,15 @@ void unpack_kv(TensorView k_BTKD, TensorView v_BTKD, ConstTensorView block);
 int64_t attention_state_floats(const AttentionDims& dims, const AttentionTiles& tiles);
 
 /// One forward visit. q_BTHD may have strided tokens; `kv` is a packed block. Blocks marked `first` start their state,
-/// those marked `last` write out_BTHD and lse_BHT (natural log; a row that saw no key: out 0, lse -infinity).
-void attention_forward(TensorView out_BTHD, TensorView lse_BHT, TensorView state, ConstTensorView q_BTHD,
+/// those marked `last` write out_BTHD and lse_2BHT, the softmax sum in two parts: a reference near the row's largest
+/// score, in units of log 2, and the sum of 2^(score - reference). Apart they give backward exact weights however large
+/// the scores are. A row that saw no key has out 0 and sum 0.
+void attention_forward(TensorView out_BTHD, TensorView lse_2BHT, TensorView state, ConstTensorView q_BTHD,
                        ConstTensorView kv, const AttentionDims& dims, const AttentionTiles& tiles,
                        const AttentionOptions& options, Arena& scratch, const ProgressHook& progress);
+
+/// The natural logarithm of the softmax sum, rounded once; -infinity for a row that saw no key.
+void natural_lse(TensorView lse_BHT, ConstTensorView lse_2BHT);
 
 /// delta = rowsum(out * dout), of the global out.
 void attention_delta(TensorView delta_BHT, ConstTensorView out_BTHD, ConstTensorView dout_BTHD);
@@ -43,7 +48,7 @@ void attention_delta(TensorView delta_BHT, ConstTensorView out_BTHD, ConstTensor
 /// One backward visit: adds to dq_BTHD, and *writes* the gradient of this visit's keys and values to `dkv` (laid out
 /// like `kv`). lse and delta are those of the whole sequence.
 void attention_backward(TensorView dq_BTHD, TensorView dkv, ConstTensorView q_BTHD, ConstTensorView kv,
-                        ConstTensorView dout_BTHD, ConstTensorView lse_BHT, ConstTensorView delta_BHT,
+                        ConstTensorView dout_BTHD, ConstTensorView lse_2BHT, ConstTensorView delta_BHT,
                         const AttentionDims& dims, const AttentionTiles& tiles, const AttentionOptions& options,
                         Arena& scratch, const ProgressHook& progress);
 

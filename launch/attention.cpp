@@ -114,7 +114,7 @@ std::vector<float> read_tokens(const Hdf5Reader& file, const std::string& path, 
 
 // This rank's tensors and the memory the ring needs.
 struct LocalTensors {
-  std::vector<float> q, k, v, dout, out, lse, dq, dk, dv;
+  std::vector<float> q, k, v, dout, out, lse_parts, lse, dq, dk, dv;
 };
 
 struct Timing {
@@ -142,6 +142,7 @@ class AttentionRun {
     local_.dout = read_tokens(file, options_.in, "dout", queries_.segments(r), Tq);
     local_.out = zeros(static_cast<int64_t>(local_.dout.size()));
     local_.lse = zeros(problem_.B * problem_.heads.H * Tq);
+    local_.lse_parts = zeros(2 * static_cast<int64_t>(local_.lse.size()));
     local_.dq = zeros(static_cast<int64_t>(local_.q.size()));
     local_.dk = zeros(static_cast<int64_t>(local_.k.size()));
     local_.dv = zeros(static_cast<int64_t>(local_.v.size()));
@@ -189,7 +190,7 @@ void AttentionRun::pass(bool measure) {
   const TensorView k = view(local_.k, {n.B, Tk, n.K, n.Dqk}), dk = view(local_.dk, k.shape());
   const TensorView v = view(local_.v, {n.B, Tk, n.K, n.Dv}), dv = view(local_.dv, v.shape());
   const TensorView dout = view(local_.dout, {n.B, Tq, n.H, n.Dv}), out = view(local_.out, dout.shape());
-  const TensorView lse = view(local_.lse, {n.B, n.H, Tq});
+  const TensorView lse = view(local_.lse, {n.B, n.H, Tq}), lse_parts = view(local_.lse_parts, {2, n.B, n.H, Tq});
   const AttentionOptions options = {problem_.softmax_scale};
   Transport* transport = measure ? nullptr : transport_.get();
   auto timed = [&](std::vector<double>& seconds, auto&& work) {
@@ -200,11 +201,13 @@ void AttentionRun::pass(bool measure) {
     world_.barrier("the other ranks to finish");
     seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   };
-  timed(timing_.forward, [&] { ring_attention_forward(out, lse, q, k, v, schedule_, options, transport, scratch_); });
+  timed(timing_.forward,
+        [&] { ring_attention_forward(out, lse_parts, q, k, v, schedule_, options, transport, scratch_); });
   timed(timing_.backward, [&] {
     ring_attention_prefetch(k, v, schedule_, transport);
-    ring_attention_backward(dq, dk, dv, q, out, lse, dout, schedule_, options, transport, scratch_);
+    ring_attention_backward(dq, dk, dv, q, out, lse_parts, dout, schedule_, options, transport, scratch_);
   });
+  natural_lse(lse, lse_parts);
 }
 
 // Puts every rank's part of a result into global token order on rank 0. The tokens are dimension 1 of `whole`, or its

@@ -90,9 +90,10 @@ class Problem {
  private:
   void take() {
     const auto& n = dims_;
-    const Shape tokens = {n.B, n.Tq, n.H, n.Dqk}, rows = {n.B, n.H, n.Tq};
+    const Shape tokens = {n.B, n.Tq, n.H, n.Dqk};
     for (TensorView* x : {&q_, &k_, &v_, &dout_, &out_, &dq_}) *x = memory_.take(tokens);
-    for (TensorView* x : {&lse_, &delta_}) *x = memory_.take(rows);
+    lse_ = memory_.take({2, n.B, n.H, n.Tq});
+    delta_ = memory_.take({n.B, n.H, n.Tq});
     for (TensorView* x : {&kv_, &dkv_}) *x = memory_.take({kv_block_floats(n)});
     state_ = memory_.take({attention_state_floats(n, tiles_)});
   }

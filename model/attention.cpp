@@ -33,7 +33,7 @@ float Attention::softmax_scale() const {
 void Attention::keep(const Batch& batch, Saved& saved, Arena& keep) const {
   const int64_t B = batch.tokens_BT.dim(0), T = batch.tokens_BT.dim(1);
   saved.out_BTHD = keep.take({B, T, shape_.heads, shape_.head_dim});
-  saved.lse_BHT = keep.take({B, shape_.heads, T});
+  saved.lse_2BHT = keep.take({2, B, shape_.heads, T});
 }
 
 Attention::Heads Attention::project(ConstTensorView x, const Batch& batch, Saved& saved, Workspace& workspace) const {
@@ -55,7 +55,7 @@ TensorView Attention::project_out(const Saved& saved, Workspace& workspace) cons
 
 TensorView Attention::forward(ConstTensorView x, const Batch& batch, Saved& saved, Workspace& workspace) const {
   const Heads heads = project(x, batch, saved, workspace);
-  ring_attention_forward(saved.out_BTHD, saved.lse_BHT, heads.q_BTHD, heads.k_BTKD, heads.v_BTKD, *batch.schedule,
+  ring_attention_forward(saved.out_BTHD, saved.lse_2BHT, heads.q_BTHD, heads.k_BTKD, heads.v_BTKD, *batch.schedule,
                          {softmax_scale()}, workspace.transport, workspace.scratch);
   return project_out(saved, workspace);
 }
@@ -77,7 +77,7 @@ TensorView Attention::backward(ConstTensorView dy, const Batch& batch, const Sav
   const TensorView dqkv = workspace.scratch.take(saved.qkv.shape());
   const Heads gradients = split(dqkv, batch);
   ring_attention_backward(gradients.q_BTHD, gradients.k_BTKD, gradients.v_BTKD, heads.q_BTHD, saved.out_BTHD,
-                          saved.lse_BHT, dout, *batch.schedule, {softmax_scale()}, workspace.transport,
+                          saved.lse_2BHT, dout, *batch.schedule, {softmax_scale()}, workspace.transport,
                           workspace.scratch);
   rope_backward(gradients.q_BTHD, batch.cosine_TD2, batch.sine_TD2);
   rope_backward(gradients.k_BTKD, batch.cosine_TD2, batch.sine_TD2);

@@ -13,8 +13,8 @@ class Attention {
  public:
   struct Saved {
     ConstTensorView x_NC;
-    TensorView qkv;                // (N, (H + 2 K) D): q and k after the rotation
-    TensorView out_BTHD, lse_BHT;  // of the whole sequence
+    TensorView qkv;                 // (N, (H + 2 K) D): q and k after the rotation
+    TensorView out_BTHD, lse_2BHT;  // of the whole sequence
   };
 
   /// `prefix`: "layers/0/attention". Weights start at N(0, 1 / fan-in), the output's times residual_scale^2.

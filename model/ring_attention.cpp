@@ -71,7 +71,8 @@ void ring_attention_backward(TensorView dq, TensorView dk, TensorView dv, ConstT
                              ConstTensorView lse, ConstTensorView dout, const Schedule& schedule,
                              const AttentionOptions& options, Transport* transport, Arena& scratch) {
   const Arena::Scope scope(scratch);
-  const TensorView delta = scratch.take(lse.shape());
+  const AttentionDims own = schedule.dims(schedule.rank);
+  const TensorView delta = scratch.take({own.B, own.H, own.Tq});
   const ProgressHook progress = progress_of(transport);
   attention_delta(delta, out, dout);
   fill_zero(dq);

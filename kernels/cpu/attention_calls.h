@@ -29,7 +29,7 @@ struct AttentionForwardCall {
   const float* values;  // (B, K, Tk, Dv)
   float* state;         // (B, H, blocks, state_floats_per_block)
   float* out;           // (B, Tq, H, Dv)
-  float* lse;           // (B, H, Tq)
+  float* lse;           // (2, B, H, Tq)
   const QueryBlock* blocks;
   int64_t num_blocks;
   const BandSlice* slices;
@@ -44,7 +44,7 @@ struct AttentionBackwardCall {
   const float* keys;
   const float* values;
   TokenRows dout;
-  const float* lse;    // (B, H, Tq)
+  const float* lse;    // (2, B, H, Tq)
   const float* delta;  // (B, H, Tq)
   float* dq;           // (B, Tq, H, Dqk) with these strides, added to
   int64_t dq_batch_stride, dq_token_stride;

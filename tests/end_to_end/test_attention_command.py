@@ -8,7 +8,7 @@ import numpy as np
 
 import annulus_runner as annulus
 from attention_reference import (FAR, INPUTS, RESULTS, Reference, full_attention, random_problem, visible_pairs,
-                                 write_problem)
+                                 scaled, write_problem)
 
 PLACEMENTS = ("contiguous", "zigzag", "striped")
 
@@ -66,6 +66,7 @@ PROBLEMS = {
     "one token": random_problem(5, S=1, H=1, K=1, D=8),
     "several tiles": random_problem(6, S=259, H=2, K=1, D=64, scale=0.3),
     "nothing seen": random_problem(7, S=20, slices=[]),
+    "subnormal": scaled(random_problem(8, S=40), v=1e-40),  # a library that flushes such numbers makes out and dq 0
 }
 
 
@@ -85,6 +86,7 @@ class Numbers(annulus.TestCase):
         for i, name in enumerate(("fewer keys", "fewer queries", "one token", "nothing seen", "several tiles")):
             chosen += [(name, placement, "in-process", ranks) for placement in PLACEMENTS for ranks in (3, 4)]
             chosen += [(name, PLACEMENTS[i % 3], transport, 4) for transport in ("shared", "mpi")]
+        chosen += [("subnormal", "zigzag", transport, 2) for transport in ("shared", "mpi", "in-process")]
         return list(dict.fromkeys(chosen))
 
     def attend(self, name, placement, transport, ranks):
@@ -287,6 +289,9 @@ class Refusals(annulus.TestCase):
             "a pipe": (pipe, [], 65, ["pipe", "not a file"]),
             "a link in a circle": (circle, [], 65, ["circle", "symbolic links"]),
             "scores too large": (self.changed("scores", softmax_scale=1e300), [], 76, ["'out'", "make them smaller"]),
+            "scores of minus infinity": (
+                self.changed("minus", q=np.full((1, 12, 4, 8), 1e20, np.float32),
+                             k=np.full((1, 12, 2, 8), -1e20, np.float32)), [], 76, ["'out'", "make them smaller"]),
             "more than any memory": (self.declared("memory", S=2**24), [], 71, ["memory.h5", "GiB", "fewer tokens"]),
             "more than 64 bits count": (self.declared("count", B=2**31, S=2**31), [], 71, ["count.h5", "fewer tokens"]),
         }

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/adversarial_attention.h"
 #include "tests/support/ranks.h"
 #include "tests/support/ring_case.h"
 
@@ -31,12 +32,27 @@ TEST(RingAttention, EqualsOracleOnOneToFiveRanksForEveryMaskAndPlacement) {
 TEST(RingAttention, TakesFewerTokensThanRanks) {
   for (const int64_t S : {1, 2, 3, 4})
     for (const std::string& placement : kPlacements) {
-      const AttentionCase c = make_attention_case({1, S, S, 2, 1, 8, 8}, causal_mask(S, S), 22);
-      run_ranks(5, [&](Group& ring) {
-        const RingRun run = run_ring(c, placement, "auto", ring, 3);
-        if (ring.rank() == 0) expect_exact(run.answer, c, label("causal", placement, 5, S));
-      });
+      const AttentionCase ordinary = make_attention_case({1, S, S, 2, 1, 8, 8}, causal_mask(S, S), 22);
+      AttentionCase huge = ordinary, tiny = ordinary;
+      for (auto* x : {&huge.q, &huge.k, &huge.v}) detail::multiply(*x, 1e4);
+      for (auto* x : {&tiny.q, &tiny.k, &tiny.v, &tiny.dout}) detail::multiply(*x, 1e-40);
+      solve(huge), solve(tiny);
+      for (const AttentionCase* c : std::initializer_list<const AttentionCase*>{&ordinary, &huge, &tiny})
+        run_ranks(5, [&](Group& ring) {
+          const RingRun run = run_ring(*c, placement, "auto", ring, 3);
+          if (ring.rank() == 0) expect_exact(run.answer, *c, label("causal", placement, 5, S));
+        });
     }
+}
+
+TEST(RingAttention, EqualsOracleAtTheEdgesOfF32) {
+  for (const auto& [name, c] : adversarial_cases())
+    for (const std::string& placement : kPlacements)
+      for (const int ranks : {1, 2, 3, 4, 5})
+        run_ranks(ranks, [&, &c = c, &name = name](Group& ring) {
+          const RingRun run = run_ring(c, placement, "auto", ring);
+          if (ring.rank() == 0) expect_exact(run.answer, c, label(name, placement, ranks, c.shape.Sq));
+        });
 }
 
 TEST(RingAttention, CrossAttentionPlacesQueriesAndKeysApart) {

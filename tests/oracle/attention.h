@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <type_traits>
 #include <vector>
 
@@ -112,11 +113,22 @@ inline void check_attention(const std::vector<double>& q, const std::vector<doub
   require(length(dout) == s.B * s.Sq * s.H * s.Dv, "attention: dout does not have the shape (B,Sq,H,Dv)");
 }
 
-/// Forward and backward. `scale` multiplies q.k. Throws std::invalid_argument if a vector does not fit the shape.
+/// The numbers 0, stride, 2 stride, ..., 1, 1 + stride, ..., each once, in that order, out of ascending `numbers`.
+inline std::vector<int64_t> in_strides(const std::vector<int64_t>& numbers, int64_t stride) {
+  std::vector<int64_t> order;
+  for (int64_t first = 0; first < stride; ++first)
+    for (const int64_t n : numbers)
+      if (n % stride == first) order.push_back(n);
+  return order;
+}
+
+/// Forward and backward. `scale` multiplies q.k. Sums over keys and over queries run in strides: what that changes is
+/// rounding only. Throws std::invalid_argument if a vector does not fit the shape.
 template <class T>
 AttentionResult<T> attention(const std::vector<double>& q64, const std::vector<double>& k64,
                              const std::vector<double>& v64, const std::vector<double>& dout64,
-                             const AttentionShape& shape, const std::vector<Slice>& slices, T scale) {
+                             const AttentionShape& shape, const std::vector<Slice>& slices, T scale,
+                             int64_t stride = 1) {
   static_assert(std::is_floating_point_v<T>, "scale gives T: write 1.0, not 1");
   check_attention(q64, k64, v64, dout64, shape);
   const auto [B, Sq, Sk, H, K, Dqk, Dv] = shape;
@@ -127,8 +139,10 @@ AttentionResult<T> attention(const std::vector<double>& q64, const std::vector<d
                        .dk = std::vector<T>(k.size()),
                        .dv = std::vector<T>(v.size())};
   std::vector<T> score;
-  for (int64_t i = 0; i < Sq; ++i) {
-    const std::vector<int64_t> keys = visible_keys(slices, i, Sk);
+  std::vector<int64_t> queries(static_cast<size_t>(Sq));
+  std::iota(queries.begin(), queries.end(), 0);
+  for (const int64_t i : in_strides(queries, stride)) {
+    const std::vector<int64_t> keys = in_strides(visible_keys(slices, i, Sk), stride);
     for (int64_t b = 0; b < B; ++b) {
       for (int64_t h = 0; h < H; ++h) {
         const int64_t query = (b * Sq + i) * H + h;      // row of q and out, in heads' vectors

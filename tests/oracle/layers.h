@@ -65,7 +65,8 @@ RmsNormBackward<T> rms_norm_backward(const std::vector<double>& x64, const std::
 }
 
 // ---- RoPE, half-split: the pair (x_i, x_{i+D/2}) turns by position * base^(-2i/D). x (B,tokens,heads,D).
-/// `direction` +1 turns forward, -1 back. The angle, its sine and its cosine are computed in double for every T.
+/// `direction` +1 turns forward, -1 back. The angle, its sine and its cosine are computed in long double for every T,
+/// so that they are exact to a double at any position.
 template <class T>
 std::vector<T> rope_turned(const std::vector<double>& x64, const std::vector<int64_t>& positions, int64_t heads,
                            int64_t D, double base, double direction) {
@@ -76,8 +77,9 @@ std::vector<T> rope_turned(const std::vector<double>& x64, const std::vector<int
   std::vector<T> y(x.size());
   for (int64_t n = 0; n < N; ++n) {
     for (int64_t i = 0; i < half; ++i) {
-      const double position = static_cast<double>(positions[n % tokens]);
-      const double angle = position * std::pow(base, -2.0 * static_cast<double>(i) / static_cast<double>(D));
+      const auto position = static_cast<long double>(positions[n % tokens]), pair = static_cast<long double>(i);
+      const long double angle =
+          position * std::pow(static_cast<long double>(base), -2 * pair / static_cast<long double>(D));
       const T cosine = static_cast<T>(std::cos(angle)), sine = static_cast<T>(direction * std::sin(angle));
       for (int64_t h = 0; h < heads; ++h) {
         const int64_t first = (n * heads + h) * D + i, second = first + half;

@@ -87,10 +87,12 @@ TEST(PackedTraining, EqualsItsDocumentsOneByOneOnAnyRanks) {
     EXPECT_NEAR(one.loss, exact.loss, kOneRank * exact.loss);
     for (const auto& [name, g] : exact.gradients)
       EXPECT_LE(distance(one.gradients.at(name), g), kOneRank * norm(g)) << name;
+    const std::string which = restart ? "packed " : "packed, positions going on, ";
+    expect_law_one(one, one, exact, which + "dp 1 cp 1 zigzag");  // for the table of docs/NUMERICS.md
     for (const RankLayout& layout : kLayouts) {
       Config parted = config;
       parted.parallel = tiny_config(layout).parallel;
-      expect_law_one(gradients_of(parted), one, exact, "packed " + layout.name());
+      expect_law_one(gradients_of(parted), one, exact, which + layout.name());
     }
   }
 }

@@ -22,10 +22,11 @@ struct Tolerance {
 template <class Plain>
 Tolerance twice_error_of(const std::vector<Plain>& plain, const std::vector<double>& exact,
                          const std::vector<double>& magnitudes) {
-  double worst = 0.0, largest = 0.0;
+  double worst = 0.0, largest = 0x1p-126;  // numbers below that are rounded as it is: by 2^-150
   for (size_t i = 0; i < exact.size(); ++i) {
     if (!std::isfinite(exact[i])) continue;
-    worst = std::max(worst, std::abs(static_cast<double>(plain[i]) - exact[i]));
+    const double error = std::abs(static_cast<double>(plain[i]) - exact[i]);
+    worst = std::isnan(error) ? HUGE_VAL : std::max(worst, error);
     largest = std::max(largest, std::abs(magnitudes[i]));
   }
   return {2.0 * worst + kUnitRoundoff * largest};
@@ -41,6 +42,7 @@ Tolerance twice_error_of(const std::vector<Plain>& plain, const std::vector<doub
 inline void expect_close(const std::vector<double>& got, const std::vector<double>& exact, Tolerance limit,
                          const std::string& what) {
   ASSERT_EQ(got.size(), exact.size()) << what;
+  ASSERT_TRUE(std::isfinite(limit.absolute)) << what << ": a plain loop in f32 overflows, so that there is no limit";
   double worst = 0.0;
   size_t where = 0;
   for (size_t i = 0; i < got.size(); ++i) {

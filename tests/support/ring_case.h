@@ -9,30 +9,9 @@
 #include "model/ring_attention.h"
 #include "tests/support/attention_case.h"
 #include "tests/support/buffer.h"
+#include "tests/support/tokens.h"
 
 namespace annulus::test {
-
-/// (B, S, row) -> (B, T, row): the tokens at `positions`.
-inline std::vector<double> gather_tokens(const std::vector<double>& x, int64_t B, int64_t row,
-                                         const std::vector<int64_t>& positions) {
-  const int64_t S = B * row > 0 ? static_cast<int64_t>(x.size()) / (B * row) : 0;
-  std::vector<double> part;
-  for (int64_t b = 0; b < B; ++b)
-    for (const int64_t p : positions)
-      part.insert(part.end(), x.begin() + (b * S + p) * row, x.begin() + (b * S + p + 1) * row);
-  return part;
-}
-
-/// The reverse: writes (B, T, row) to its positions of (B, S, row).
-inline void scatter_tokens(std::vector<double>& x, const std::vector<double>& part, int64_t B, int64_t row,
-                           const std::vector<int64_t>& positions) {
-  const int64_t S = static_cast<int64_t>(x.size()) / (B * row), T = static_cast<int64_t>(positions.size());
-  for (int64_t b = 0; b < B; ++b)
-    for (int64_t t = 0; t < T; ++t)
-      for (int64_t i = 0; i < row; ++i)
-        x[static_cast<size_t>((b * S + positions[static_cast<size_t>(t)]) * row + i)] =
-            part[static_cast<size_t>((b * T + t) * row + i)];
-}
 
 /// Collective over the ring: how a test makes its transport.
 using MakeTransport = std::function<std::unique_ptr<Transport>(const TransportSizes&, Group&)>;
@@ -79,7 +58,7 @@ inline RingRun run_ring(const AttentionCase& c, const std::string& placement, co
   const Buffer k({n.B, Tk, n.K, n.Dqk}, gather_tokens(c.k, n.B, n.K * n.Dqk, key_rows));
   const Buffer v({n.B, Tk, n.K, n.Dv}, gather_tokens(c.v, n.B, n.K * n.Dv, key_rows));
   const Buffer dout({n.B, Tq, n.H, n.Dv}, gather_tokens(c.dout, n.B, n.H * n.Dv, rows));
-  const Buffer out({n.B, Tq, n.H, n.Dv}), lse({n.B, n.H, Tq}), dq({n.B, Tq, n.H, n.Dqk});
+  const Buffer out({n.B, Tq, n.H, n.Dv}), lse_parts({2, n.B, n.H, Tq}), lse({n.B, n.H, Tq}), dq({n.B, Tq, n.H, n.Dqk});
   const Buffer dk({n.B, Tk, n.K, n.Dqk}), dv({n.B, Tk, n.K, n.Dv});
   const AttentionOptions options = {static_cast<float>(c.scale)};
 
@@ -90,16 +69,17 @@ inline RingRun run_ring(const AttentionCase& c, const std::string& placement, co
     };
     Transport* wire = measure ? nullptr : transport.get();
     for (int layer = 0; layer < layers; ++layer)
-      ring_attention_forward(view(out), view(lse), view(q), view(k), view(v), schedule, options, wire, scratch);
+      ring_attention_forward(view(out), view(lse_parts), view(q), view(k), view(v), schedule, options, wire, scratch);
     for (int layer = 0; layer < layers; ++layer) {
       ring_attention_prefetch(view(k), view(v), schedule, wire);
-      ring_attention_backward(view(dq), view(dk), view(dv), view(q), view(out), view(lse), view(dout), schedule,
+      ring_attention_backward(view(dq), view(dk), view(dv), view(q), view(out), view(lse_parts), view(dout), schedule,
                               options, wire, scratch);
     }
   };
   pass(true);
   scratch.commit();
   pass(false);
+  natural_lse(lse.view(), lse_parts.view());
 
   RingRun run;
   run.counters = transport->counters();

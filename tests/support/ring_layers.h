@@ -59,7 +59,7 @@ struct Layer {
         v({heads.B, Tk, heads.K, heads.Dv}, mine(c.v, heads.K * heads.Dv, keys, rank)),
         dout({heads.B, Tq, heads.H, heads.Dv}, mine(c.dout, heads.H * heads.Dv, queries, rank)),
         out(dout.view().shape()),
-        lse({heads.B, heads.H, Tq}),
+        lse({2, heads.B, heads.H, Tq}),
         dq(q.view().shape()),
         dk(k.view().shape()),
         dv(v.view().shape()) {}

@@ -13,6 +13,7 @@
 
 #include "runtime/config_file.h"
 #include "runtime/trainer.h"
+#include "tests/support/distance.h"
 #include "tests/support/ranks.h"
 
 namespace annulus::test {
@@ -111,27 +112,25 @@ inline std::map<std::string, std::vector<double>> initial_weights(const Config& 
   return weights;
 }
 
-inline double distance(const std::vector<double>& a, const std::vector<double>& b) {
-  double squares = 0.0;
-  for (size_t i = 0; i < a.size(); ++i) squares += (a[i] - b[i]) * (a[i] - b[i]);
-  return std::sqrt(squares);
-}
-
-inline double norm(const std::vector<double>& a) { return distance(a, std::vector<double>(a.size())); }
-
 /// The law "N ranks train like one": no parameter's gradient is more than 1.5 times as far from the exact one as that
 /// of one rank, and neither is the loss, but for 4 units in the last place.
 inline void expect_law_one(const LossAndGradients& many, const LossAndGradients& one, const LossAndGradients& exact,
                            const std::string& what) {
   const auto loss = static_cast<float>(exact.loss);  // the unit is f32's: the losses of tokens are f32
   const auto ulp = static_cast<double>(std::nextafter(loss, 2 * loss) - loss);
-  EXPECT_LE(std::abs(many.loss - exact.loss), 1.5 * std::abs(one.loss - exact.loss) + 4 * ulp) << what;
+  const double loss_limit = 1.5 * std::abs(one.loss - exact.loss) + 4 * ulp,
+               loss_error = std::abs(many.loss - exact.loss);
+  EXPECT_LE(loss_error, loss_limit) << what;
+  if (std::getenv("ANNULUS_PRINT_ERRORS"))
+    std::cout << "law one, " << what << ": loss " << loss_error << " limit " << loss_limit << " of " << exact.loss
+              << "\n";
   ASSERT_EQ(many.gradients.size(), exact.gradients.size()) << what;
   for (const auto& [name, g] : exact.gradients) {
     const double limit = 1.5 * distance(one.gradients.at(name), g), error = distance(many.gradients.at(name), g);
     EXPECT_LE(error, limit) << what << " " << name;
     if (std::getenv("ANNULUS_PRINT_ERRORS"))
-      std::cout << "gradient " << what << " " << name << " " << error << " limit " << limit << "\n";
+      std::cout << "law one, " << what << ": " << name << " " << error << " limit " << limit << " of " << norm(g)
+                << "\n";
   }
 }
 

@@ -30,7 +30,7 @@ struct Item {
   float *q_lanes, *dout_lanes;  // (D, kQueryBlock), q in units of log 2
   float *q_rows, *dout_rows;    // (kQueryBlock, D padded to lanes), q times the softmax scale
   float* dq_lanes;              // (Dqk, kQueryBlock)
-  float *lse, *lse_rest;        // (kQueryBlock), in units of log 2: rounded, and what the rounding left over
+  float *maximum, *over_sum;    // (kQueryBlock), the two parts of lse, the second as 1 / sum
   float* delta;                 // (kQueryBlock)
   float *p, *ds;                // (kKeyBlock, kQueryBlock)
   int64_t width_qk, width_v, row0, row1;
@@ -55,22 +55,23 @@ Item carve(float* scratch, const AttentionDims& n) {
   item.dout_rows = take(kQueryBlock * padded_to_lanes(n.Dv));
   item.p = take(kKeyBlock * kQueryBlock);
   item.ds = take(kKeyBlock * kQueryBlock);
-  item.lse = take(kQueryBlock);
-  item.lse_rest = take(kQueryBlock);
+  item.maximum = take(kQueryBlock);
+  item.over_sum = take(kQueryBlock);
   item.delta = take(kQueryBlock);
   item.width_qk = n.Dqk;
   item.width_v = n.Dv;
   return item;
 }
 
-// p = exp2(s - lse) and ds = p * (dp - delta) of one tile, lanes are queries.
+// p = exp2(s - maximum) / sum, as forward weighted its values, and ds = p * (dp - delta) of one tile, lanes are
+// queries.
 template <bool kMasked>
 void scores_and_gradients(const Item& item, const Tile& tile) {
   for (int64_t group = 0; group < item.row1 - item.row0; group += kGroup) {
-    Reg lse[kRegs], lse_rest[kRegs], delta[kRegs];
+    Reg maximum[kRegs], over_sum[kRegs], delta[kRegs];
     for (int n = 0; n < kRegs; ++n) {
-      lse[n] = Simd::load(item.lse + group + n * Simd::kLanes);
-      lse_rest[n] = Simd::load(item.lse_rest + group + n * Simd::kLanes);
+      maximum[n] = Simd::load(item.maximum + group + n * Simd::kLanes);
+      over_sum[n] = Simd::load(item.over_sum + group + n * Simd::kLanes);
       delta[n] = Simd::load(item.delta + group + n * Simd::kLanes);
     }
     for_row_groups(tile.end - tile.begin, [&](auto rows, int64_t j) ANNULUS_ALWAYS {
@@ -90,7 +91,7 @@ void scores_and_gradients(const Item& item, const Tile& tile) {
                                                                 Simd::set1(kMinusInfinity));
                                        }
                                        Simd::store(p + m * kQueryBlock + n * Simd::kLanes,
-                                                   exp2(Simd::sub(Simd::sub(s[m][n], lse[n]), lse_rest[n])));
+                                                   Simd::mul(exp2(Simd::sub(s[m][n], maximum[n])), over_sum[n]));
                                      }
                                  });
       tile_product<kRows, kRegs>(item.values + key * item.width_v, item.width_v, 1, item.dout_lanes + group,
@@ -205,11 +206,10 @@ void load_queries(const Item& item, const AttentionBackwardCall& call, int64_t b
   pack_rows(item.dout_rows, dout, call.dout.token_stride, rows, n.Dv, 1.0f);
   std::memset(item.dq_lanes, 0, sizeof(float) * static_cast<size_t>(n.Dqk * kQueryBlock));
   for (int64_t i = 0; i < kQueryBlock; ++i) {
-    const float lse = i < rows ? call.lse[row_of_lse + i] : kMinusInfinity;
-    const double log2_units = static_cast<double>(lse) * kLog2E;
-    const bool sees_nothing = lse == kMinusInfinity;  // then p = 0, not NaN
-    item.lse[i] = sees_nothing ? -kMinusInfinity : static_cast<float>(log2_units);
-    item.lse_rest[i] = sees_nothing ? 0.0f : static_cast<float>(log2_units - static_cast<double>(item.lse[i]));
+    const float sum = i < rows ? call.lse[row_of_lse + n.B * n.H * n.Tq + i] : 0.0f;
+    const bool sees_nothing = sum == 0.0f;  // then p = 0, not NaN
+    item.maximum[i] = sees_nothing ? -kMinusInfinity : call.lse[row_of_lse + i];
+    item.over_sum[i] = sees_nothing ? 0.0f : 1.0f / sum;
     item.delta[i] = i < rows ? call.delta[row_of_lse + i] : 0.0f;
   }
 }
@@ -236,9 +236,10 @@ void backward_block(const AttentionBackwardCall& call, int64_t item_index, float
     visit_key_block(item, call, block, key_block, call.turns + kv_head * key_blocks + key_block,
                     static_cast<int32_t>(turn));
   if (!sees_something) return;
-  for (int64_t i = 0; i < kQueryBlock; ++i) item.lse[i] = call.scale;
+  float* scale = item.maximum;  // no longer needed as that
+  for (int64_t i = 0; i < kQueryBlock; ++i) scale[i] = call.scale;
   float* dq = call.dq + b * call.dq_batch_stride + item.row0 * call.dq_token_stride + h * n.Dqk;
-  unpack_lanes<true>(dq, call.dq_token_stride, item.dq_lanes, block.rows, n.Dqk, item.lse);
+  unpack_lanes<true>(dq, call.dq_token_stride, item.dq_lanes, block.rows, n.Dqk, scale);
 }
 
 }  // namespace

@@ -2,6 +2,9 @@
 // carried from visit to visit. Lanes are queries: S^T[j][i] = k_j . q_i comes from broadcasting K, which therefore
 // stays row-major as it arrived, and the softmax over j needs no sum across lanes. Scores are in units of log 2.
 //
+// A score that overflowed makes its row NaN. Infinity does that by itself; minus infinity would pass for a weight of 0,
+// and a row of nothing else for one that sees no key: hence the products with 0 that are added to the sums.
+//
 // The maximum is lazy: exponentials use the last reference maximum while the product is still in registers, and a tile
 // is done again in two passes only where some score exceeds the reference by more than kLazyRange. Out and sum are
 // relative to the reference, so that is exact, not an approximation; it saves a pass over the scores and the rescaling
@@ -42,15 +45,23 @@ struct Tile {
   const BandSlice* slice;  // nullptr: every query sees every key
 };
 
+// Hides what the mask hides; `sum` gets 0 for every score that is seen, NaN for one that is not finite.
 template <bool kMasked, int kRows>
-[[gnu::always_inline]] inline void mask_scores(Reg (&s)[kRows][kRegs], const Item& item, const Tile& tile, int64_t key,
-                                               int64_t group) {
-  if constexpr (kMasked)
-    for (int m = 0; m < kRows; ++m)
-      for (int n = 0; n < kRegs; ++n) {
+[[gnu::always_inline]] inline void take_scores(Reg (&s)[kRows][kRegs], Reg (&sum)[kRegs], const Item& item,
+                                               const Tile& tile, int64_t key, int64_t group) {
+#pragma GCC unroll 8
+  for (int m = 0; m < kRows; ++m)
+#pragma GCC unroll 8
+    for (int n = 0; n < kRegs; ++n) {
+      if constexpr (kMasked) {
         const int64_t lane_row = item.row0 + group + n * Simd::kLanes;
-        s[m][n] = Simd::select(lanes_that_see(*tile.slice, key + m, lane_row), s[m][n], Simd::set1(kMinusInfinity));
+        const Simd::Lanes seen = lanes_that_see(*tile.slice, key + m, lane_row);
+        sum[n] = Simd::fma(Simd::select(seen, s[m][n], Simd::zero()), Simd::zero(), sum[n]);
+        s[m][n] = Simd::select(seen, s[m][n], Simd::set1(kMinusInfinity));
+      } else {
+        sum[n] = Simd::fma(s[m][n], Simd::zero(), sum[n]);
       }
+    }
 }
 
 // exp2(s - reference) straight out of the product. False if a score was too large for the reference: nothing was
@@ -67,7 +78,7 @@ bool lazy_scores(const Item& item, const Tile& tile, int64_t group) {
     const float* key = item.keys + (tile.begin + j) * item.width_qk;
     tile_product<kRows, kRegs>(key, item.width_qk, 1, item.q_lanes + group, kQueryBlock, item.width_qk,
                                [&](Reg(&s)[kRows][kRegs]) ANNULUS_ALWAYS {
-                                 mask_scores<kMasked>(s, item, tile, tile.begin + j, group);
+                                 take_scores<kMasked>(s, sum, item, tile, tile.begin + j, group);
 #pragma GCC unroll 8
                                  for (int n = 0; n < kRegs; ++n) {
 #pragma GCC unroll 8
@@ -102,7 +113,7 @@ void exact_scores(const Item& item, const Tile& tile, int64_t group, Reg (&resca
     const float* key = item.keys + (tile.begin + j) * item.width_qk;
     tile_product<kRows, kRegs>(key, item.width_qk, 1, item.q_lanes + group, kQueryBlock, item.width_qk,
                                [&](Reg(&s)[kRows][kRegs]) ANNULUS_ALWAYS {
-                                 mask_scores<kMasked>(s, item, tile, tile.begin + j, group);
+                                 take_scores<kMasked>(s, sum, item, tile, tile.begin + j, group);
                                  for (int m = 0; m < kRows; ++m)
                                    for (int n = 0; n < kRegs; ++n) {
                                      largest[n] = Simd::max(largest[n], s[m][n]);
@@ -176,14 +187,14 @@ void clear_state(const Item& item) {
 void finish(const AttentionForwardCall& call, const Item& item, int64_t b, int64_t h) {
   const AttentionDims& n = call.dims;
   const int64_t rows = item.row1 - item.row0;
-  float* lse = call.lse + (b * n.H + h) * n.Tq + item.row0;
+  float* maximum = call.lse + (b * n.H + h) * n.Tq + item.row0;
+  float* sum = maximum + n.B * n.H * n.Tq;
   for (int64_t i = 0; i < kQueryBlock; ++i) {
     const bool sees_nothing = item.sum[i] == 0.0f;
     item.scores[i] = sees_nothing ? 0.0f : 1.0f / item.sum[i];
     if (i >= rows) continue;
-    const double log2_sum = static_cast<double>(item.maximum[i]) + __builtin_log2(static_cast<double>(item.sum[i]));
-    lse[i] =
-        sees_nothing ? kMinusInfinity : static_cast<float>(log2_sum * kLn2);  // one rounding: backward exponentiates it
+    maximum[i] = item.maximum[i];
+    sum[i] = item.sum[i];
   }
   float* out = call.out + ((b * n.Tq + item.row0) * n.H + h) * n.Dv;
   unpack_lanes<false>(out, n.H * n.Dv, item.out_lanes, rows, n.Dv, item.scores);

@@ -4,14 +4,15 @@
 
 namespace annulus::cpu::ANNULUS_ISA {
 
-constexpr double kLog2E = 1.4426950408889634, kLn2 = 0.6931471805599453;
+constexpr double kLog2E = 1.4426950408889634;
 
 /// x in units of log 2, rounded once.
 [[gnu::always_inline]] inline float log2_units(float x) { return static_cast<float>(static_cast<double>(x) * kLog2E); }
 
-/// 2^x for x <= 127: relative error below 1e-7; exactly 1 at 0, and exactly 0 at and below -127 (also at -infinity).
-/// NaN stays NaN. x = n + f with n the nearest integer (adding 1.5 * 2^23 rounds; fast-math would fold that away and is
-/// therefore forbidden), 2^f by a minimax polynomial of degree 6 on [-1/2, 1/2] whose constant is 1, n by the exponent.
+/// 2^x for x <= 128, where it is infinite: relative error below 1e-7; exactly 1 at 0, and exactly 0 at and below -127
+/// (also at -infinity). NaN stays NaN. x = n + f with n the nearest integer (adding 1.5 * 2^23 rounds; fast-math would
+/// fold that away and is therefore forbidden), 2^f by a minimax polynomial of degree 6 on [-1/2, 1/2] whose constant is
+/// 1, n by the exponent.
 [[gnu::always_inline]] inline Simd::Reg exp2(Simd::Reg x) {
   x = Simd::max(Simd::set1(-127.0f), x);
   const Simd::Reg magic = Simd::set1(12582912.0f);
@@ -27,9 +28,9 @@ constexpr double kLog2E = 1.4426950408889634, kLn2 = 0.6931471805599453;
   return Simd::scale_by_exponent(p, n);
 }
 
-/// e^x for any x; above 88 it stays at 2^127.
+/// e^x for any x; infinite from 88.73 on.
 [[gnu::always_inline]] inline Simd::Reg exp(Simd::Reg x) {
-  return exp2(Simd::min(Simd::set1(127.0f), Simd::mul(x, Simd::set1(static_cast<float>(kLog2E)))));
+  return exp2(Simd::min(Simd::set1(128.0f), Simd::mul(x, Simd::set1(static_cast<float>(kLog2E)))));
 }
 
 }  // namespace annulus::cpu::ANNULUS_ISA

@@ -11,12 +11,20 @@ constexpr int64_t kTokensPerSum = 64;  // of the gain's gradient: short partial 
 
 int64_t items(int64_t n, int64_t per_item) { return (n + per_item - 1) / per_item; }
 
+// In double, where no square of a float overflows.
+float rstd_of_huge(const float* x, int64_t C, float epsilon) {
+  double sum_sq = 0.0;
+  for (int64_t c = 0; c < C; ++c) sum_sq += static_cast<double>(x[c]) * static_cast<double>(x[c]);
+  return static_cast<float>(1.0 / __builtin_sqrt(sum_sq / static_cast<double>(C) + static_cast<double>(epsilon)));
+}
+
 void forward_row(float* y, float* rstd, const float* x, const float* gain, int64_t C, float epsilon) {
   const float sum_sq = sum_over(C, [&](int64_t c, int64_t count) ANNULUS_ALWAYS {
     const Simd::Reg v = Simd::load_first(x + c, count);
     return Simd::mul(v, v);
   });
   *rstd = 1.0f / __builtin_sqrtf(sum_sq / static_cast<float>(C) + epsilon);
+  if (*rstd == 0.0f) *rstd = rstd_of_huge(x, C, epsilon);  // from 1.8e19 on; y would be 0 without a word
   const Simd::Reg scale = Simd::set1(*rstd);
   for_lanes(C, [&](int64_t c, int64_t count) ANNULUS_ALWAYS {
     const Simd::Reg v = Simd::mul(Simd::load_first(x + c, count), scale);
@@ -24,17 +32,19 @@ void forward_row(float* y, float* rstd, const float* x, const float* gain, int64
   });
 }
 
-// dx = rstd * (dy * gain - x * rstd^2 * mean(dy * gain * x)) (+ add)
+// dx = rstd * (dy * gain - x * rstd * mean(dy * gain * x) * rstd) (+ add): no factor is as small as rstd^3, which
+// underflows where x is huge.
 void backward_row(float* dx, const float* dy, const float* x, float rstd, const float* gain, const float* add,
                   int64_t C) {
   const float dot = sum_over(C, [&](int64_t c, int64_t count) ANNULUS_ALWAYS {
     const Simd::Reg g = Simd::mul(Simd::load_first(dy + c, count), Simd::load_first(gain + c, count));
     return Simd::mul(g, Simd::load_first(x + c, count));
   });
-  const Simd::Reg scale = Simd::set1(rstd), pull = Simd::set1(-dot * rstd * rstd * rstd / static_cast<float>(C));
+  const Simd::Reg scale = Simd::set1(rstd), pull = Simd::set1(-dot * rstd / static_cast<float>(C) * rstd);
   for_lanes(C, [&](int64_t c, int64_t count) ANNULUS_ALWAYS {
     const Simd::Reg g = Simd::mul(Simd::load_first(dy + c, count), Simd::load_first(gain + c, count));
-    Simd::Reg d = Simd::fma(g, scale, Simd::mul(Simd::load_first(x + c, count), pull));
+    const Simd::Reg normed = Simd::mul(Simd::load_first(x + c, count), scale);
+    Simd::Reg d = Simd::fma(g, scale, Simd::mul(normed, pull));
     if (add) d = Simd::add(d, Simd::load_first(add + c, count));
     Simd::store_first(dx + c, d, count);
   });
