@@ -126,7 +126,7 @@ class BoardTransport : public Transport {
       missing = ring_.world_rank(peer);
       return ok;
     };
-    counters_.wait_seconds += wait_for(all_done, what, missing, ring_.limits(), &signal);
+    count_wait(wait_for(all_done, what, missing, ring_.limits(), &signal), what, missing);
   }
 
   // The gradient that is sent under `visit`, or received for it.
