@@ -71,7 +71,7 @@ void save_trace(const Config& config, Trainer& trainer, const Ranks& ranks, cons
                             .dims = ranks.dims,
                             .placement = config.parallel.placement,
                             .transport = trainer.transport().name()};
-  const std::string problem = write_trace(run_directory + "/trace.json", facts, *timeline, ranks.ring, ranks.world);
+  const std::string problem = write_trace(run_directory + "/trace.json", facts, *timeline, ranks.world);
   if (!problem.empty()) log::warn("no trace of step " + std::to_string(facts.step) + ": " + problem);
 }
 

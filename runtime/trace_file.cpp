@@ -37,11 +37,11 @@ std::string host_name() {
 // The events of this rank, each on a line of its own behind a comma.
 class Events {
  public:
-  Events(const Timeline& timeline, int64_t clock_shift, const Group& ring, int ring_number, int rank)
+  Events(const Timeline& timeline, int64_t clock_shift, const ParallelDims& dims, int rank)
       : shift_(clock_shift),
-        ring_(ring),
-        ids_(fmt::format("\"pid\": {}, \"tid\": {}", ring_number + kFirstId, rank + kFirstId)) {
-    add_name("process_name", fmt::format("ring {}", ring_number));
+        first_of_ring_(rank - dims.ring_rank_of(rank)),
+        ids_(fmt::format("\"pid\": {}, \"tid\": {}", dims.replica_of(rank) + kFirstId, rank + kFirstId)) {
+    add_name("process_name", fmt::format("ring {}", dims.replica_of(rank)));
     add_name("thread_name", fmt::format("rank {} ({})", rank, host_name()));
     text_ += fmt::format(",\n{{\"name\": \"thread_sort_index\", \"ph\": \"M\", {}, \"args\": {{\"sort_index\": {}}}}}",
                          ids_, rank);
@@ -69,7 +69,7 @@ class Events {
     if (span.layer >= 0) put("layer", span.layer);
     if (span.activity == Activity::kVisit) {
       put("visit", span.visit);
-      put("block", ring_.world_rank(span.block));
+      put("block", first_of_ring_ + span.block);
       put("pairs", span.pairs);
       put("bytes", span.bytes);
     }
@@ -83,7 +83,7 @@ class Events {
   static std::string microseconds(int64_t ns) { return fmt::format("{}.{:03}", ns / 1000, ns % 1000); }
 
   int64_t shift_;
-  const Group& ring_;
+  int first_of_ring_;
   std::string ids_, text_;
 };
 
@@ -120,8 +120,7 @@ void collect(const std::string& mine, Group& world, const std::function<void(std
 
 }  // namespace
 
-std::string write_trace(const std::string& path, const TraceFacts& facts, const Timeline& timeline, Group& ring,
-                        Group& world) {
+std::string write_trace(const std::string& path, const TraceFacts& facts, const Timeline& timeline, Group& world) {
   const ClockOffset clock = clock_offset(world);
   int64_t begin = 0;
   for (const Span& span : timeline.spans()) {
@@ -131,7 +130,7 @@ std::string write_trace(const std::string& path, const TraceFacts& facts, const 
   const int64_t zero = -world.max(-begin, "the beginning of the step");
   const int64_t dropped = world.sum(timeline.num_dropped(), "the size of the trace");
   const int64_t error = world.max(clock.nanoseconds == 0 ? 0 : clock.error, "the clocks' error");
-  const Events events(timeline, clock.nanoseconds - zero, ring, world.rank() / facts.dims.cp, world.rank());
+  const Events events(timeline, clock.nanoseconds - zero, facts.dims, world.rank());
   std::string problem;
   std::unique_ptr<NewFile> file;
   const auto on_rank_0 = [&](auto&& write) {  // the other ranks must not wait for a disk that is full

@@ -20,8 +20,7 @@ struct TraceFacts {
 /// Collective. Rank 0 writes the spans of all ranks to `path`, in the format of Chrome's tracing: processes are rings,
 /// threads are ranks; times count from the first begin of the step on any rank. Clocks of other nodes are brought to
 /// that of rank 0 by messages (clock_offset). Returns why it could not be written, on rank 0; empty: it is there.
-std::string write_trace(const std::string& path, const TraceFacts& facts, const Timeline& timeline, Group& ring,
-                        Group& world);
+std::string write_trace(const std::string& path, const TraceFacts& facts, const Timeline& timeline, Group& world);
 
 /// A Span with its rank of the world and times in microseconds; block and peer are ranks of the world, too.
 struct TraceSpan {

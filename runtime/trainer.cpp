@@ -1,6 +1,5 @@
 #include "runtime/trainer.h"
 
-#include <chrono>
 #include <cmath>
 #include <optional>
 
@@ -14,14 +13,6 @@
 #include "runtime/version.h"
 
 namespace annulus {
-namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
-
-}  // namespace
-
 TransformerShape transformer_shape(const Config& config) {
   const ModelConfig& m = config.model;
   return {.layers = m.layers,
@@ -137,8 +128,8 @@ double Trainer::compute_gradients() {
 }
 
 StepStats Trainer::step() {
-  const auto begin = std::chrono::steady_clock::now();
-  std::optional<Mark> whole_step(std::in_place, timeline_.get(), Activity::kStep);
+  const int64_t begin = Timeline::now();
+  Mark whole_step(timeline_.get(), {.activity = Activity::kStep, .begin = begin});
   const double waited = transport_->counters().wait_seconds;
   const int64_t tokens = config_.data.global_batch * config_.data.sequence_length;
   const double rate = learning_rate_at(state_.step, config_.train);
@@ -159,8 +150,9 @@ StepStats Trainer::step() {
   state_.tokens += tokens;
   state_.rows += config_.data.global_batch;
   update_peak_memory();
-  whole_step.reset();
-  const double seconds = seconds_since(begin);
+  const int64_t end = Timeline::now();
+  whole_step.close(end);
+  const double seconds = 1e-9 * static_cast<double>(end - begin);
   const double wait = (transport_->counters().wait_seconds - waited) / seconds;
   const double flops = ranks_.world.sum(ranks_.ring.rank() == 0 ? flops_ : 0.0, "the work of every ring");
   return {.step = state_.step,

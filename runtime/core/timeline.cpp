@@ -43,13 +43,14 @@ Mark::Mark(Timeline* timeline, const Span& span) : timeline_(timeline) {
   if (index_ < 0) return;
   Span& mine = timeline_->spans_[static_cast<size_t>(index_)];
   timeline_->around_ = mine;
-  mine.begin = Timeline::now();
+  if (mine.begin == 0) mine.begin = Timeline::now();
 }
 
-Mark::~Mark() {
+void Mark::close(int64_t now) {
   if (!timeline_) return;
-  if (index_ >= 0) timeline_->spans_[static_cast<size_t>(index_)].end = Timeline::now();
+  if (index_ >= 0) timeline_->spans_[static_cast<size_t>(index_)].end = now;
   timeline_->around_ = outer_;
+  timeline_ = nullptr;
 }
 
 }  // namespace annulus

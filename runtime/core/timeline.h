@@ -38,7 +38,7 @@ struct Span {
   const char* what = "";             // kWait: for what of it; outlives the timeline
   int64_t pairs = 0;                 // kVisit: (query, key) pairs that see each other, of one head and sequence
   int64_t bytes = 0;                 // kVisit: of the block, in backward with its gradient
-  int64_t begin = 0, end = 0;        // nanoseconds of this node's steady clock
+  int64_t begin = 0, end = 0;        // nanoseconds of this node's steady clock; a Mark fills in what is 0
 };
 
 class Timeline {
@@ -69,7 +69,12 @@ class Mark {
  public:
   Mark(Timeline* timeline, const Span& span);
   Mark(Timeline* timeline, Activity activity) : Mark(timeline, Span{.activity = activity}) {}
-  ~Mark();
+  ~Mark() {
+    if (timeline_) close(Timeline::now());
+  }
+
+  /// Ends it, at a time that was taken by the caller; for the first time only.
+  void close(int64_t now);
   Mark(const Mark&) = delete;
   Mark& operator=(const Mark&) = delete;
 

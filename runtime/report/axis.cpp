@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace annulus {
 namespace {
@@ -32,8 +33,9 @@ std::vector<Tick> linear_ticks(double low, double high, int most) {
   const auto first = [&] { return std::ceil(low / step - 1e-9); };
   const auto last = [&] { return std::floor(high / step + 1e-9); };
   while (last() - first() >= most) step = round_up(1.5 * step);
+  const double largest = std::max(std::abs(first() * step), std::abs(last() * step));
   std::vector<Tick> ticks;
-  for (double i = first(); i <= last(); ++i) ticks.push_back({i * step, tick_label(i * step, step)});
+  for (double i = first(); i <= last(); ++i) ticks.push_back({i * step, tick_label(i * step, step, largest)});
   return ticks;
 }
 
@@ -44,7 +46,8 @@ std::vector<Tick> log_ticks(double low, double high, int most) {
     for (int power = first; power <= last; power += every)
       for (const double factor : factors) {
         const double value = factor * std::pow(10.0, power);
-        if (low * (1 - 1e-9) <= value && value <= high * (1 + 1e-9)) ticks.push_back({value, tick_label(value, value)});
+        if (low * (1 - 1e-9) <= value && value <= high * (1 + 1e-9))
+          ticks.push_back({value, tick_label(value, value, value)});
       }
     return ticks;
   };
@@ -53,16 +56,15 @@ std::vector<Tick> log_ticks(double low, double high, int most) {
   return ticks.size() >= 2 ? ticks : linear_ticks(low, high, most);
 }
 
-std::string tick_label(double value, double step) {
+std::string tick_label(double value, double step, double largest) {
   if (value == 0.0) return "0";
-  const double size = std::abs(value);
-  if (size >= 1e15 || size < 1e-4) return fmt::format("{:.3g}", value);
-  for (const auto& [unit, name] : {std::pair{1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e4, "k"}})
-    if (size >= unit) {
-      const double thousand = std::string(name) == "k" ? 1e3 : unit;
-      return fmt::format("{:.{}f}{}", value / thousand, digits_behind_point(std::min(1.0, step / thousand)), name);
-    }
-  return fmt::format("{:.{}f}", value, digits_behind_point(std::min(1.0, step)));
+  if (largest >= 1e15 || largest < 1e-3) return fmt::format("{:.3g}", value);
+  const auto [unit, name] = largest >= 1e12  ? std::pair{1e12, "T"}
+                            : largest >= 1e9 ? std::pair{1e9, "G"}
+                            : largest >= 1e6 ? std::pair{1e6, "M"}
+                            : largest >= 1e4 ? std::pair{1e3, "k"}
+                                             : std::pair{1.0, ""};
+  return fmt::format("{:.{}f}{}", value / unit, digits_behind_point(std::min(1.0, step / unit)), name);
 }
 
 std::string short_number(double value) {
@@ -75,7 +77,7 @@ std::string short_number(double value) {
 std::string grouped(int64_t value) {
   std::string digits = std::to_string(value);
   const size_t sign = value < 0 ? 1 : 0;
-  for (size_t at = digits.size(); at > sign + 3;) digits.insert(at -= 3, ",");
+  for (size_t at = digits.size(); at > sign + 3;) digits.insert(at -= 3, 1, ',');
   return digits;
 }
 

@@ -26,9 +26,9 @@ std::vector<Tick> linear_ticks(double low, double high, int most);
 /// them. 0 < `low` < `high`.
 std::vector<Tick> log_ticks(double low, double high, int most);
 
-/// "1,500", "0.003", "2e-06", "12k", "3.5M": short, and with as many digits as are needed to tell multiples of `step`
-/// apart.
-std::string tick_label(double value, double step);
+/// "1500", "0.003", "2e-06", "0.5M": with as many digits as tell multiples of `step` apart, in a unit that fits the
+/// `largest` of them.
+std::string tick_label(double value, double step, double largest);
 
 /// "12.3", "0.00123", "1.23e-07": three or four digits.
 std::string short_number(double value);

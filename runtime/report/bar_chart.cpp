@@ -13,7 +13,7 @@ namespace annulus {
 namespace {
 
 constexpr double kWidth = 560, kHeight = 250, kLeft = 62, kRight = 10, kTop = 12, kBottom = 44;
-constexpr double kBarWidth = 1120, kBarLeft = 150, kBarRight = 110, kBar = 30, kBarGap = 12;
+constexpr double kBarWidth = 760, kBarLeft = 92, kBarRight = 92, kBar = 30, kBarGap = 12;
 
 std::string legend(const std::vector<Part>& parts) {
   std::string html;
@@ -76,8 +76,8 @@ std::string byte_bars(const std::string& title, const std::vector<ByteBar>& bars
     most = std::max(most, sum);
   }
   const Axis x = {.low = 0.0, .high = static_cast<double>(most), .from = kBarLeft, .to = kBarWidth - kBarRight};
-  std::string html = fmt::format("<figure class=\"wide\"><figcaption><b>{}</b> {}</figcaption>\n<div class=\"scroll\">",
-                                 escaped(title), legend(parts));
+  std::string html =
+      fmt::format("<figure class=\"wide\"><figcaption><b>{}</b> {}</figcaption>\n", escaped(title), legend(parts));
   html += svg_begin(kBarWidth, static_cast<double>(bars.size()) * (kBar + kBarGap), title);
   double y = 0.5 * kBarGap;
   for (const ByteBar& bar : bars) {
@@ -90,7 +90,7 @@ std::string byte_bars(const std::string& title, const std::vector<ByteBar>& bars
     html += svg_text(x.place_of(at) + 8, y + 20, "start", human_bytes(static_cast<int64_t>(at)));
     y += kBar + kBarGap;
   }
-  return html + "</svg></div></figure>\n";
+  return html + "</svg></figure>\n";
 }
 
 }  // namespace annulus

@@ -12,7 +12,7 @@
 namespace annulus {
 namespace {
 
-constexpr double kWidth = 560, kHeight = 280, kLeft = 62, kRight = 14, kTop = 12, kBottom = 44;
+constexpr double kWidth = 560, kHeight = 280, kLeft = 62, kRight = 22, kTop = 12, kBottom = 44;
 constexpr int kHoverColumns = 60;
 
 struct Range {

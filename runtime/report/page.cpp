@@ -32,6 +32,13 @@ std::string card(const std::string& value, const std::string& what) {
   return fmt::format("<div class=\"card\"><b>{}</b><span>{}</span></div>\n", escaped(value), escaped(what));
 }
 
+std::string tokens_text(int64_t tokens) {
+  const auto number = static_cast<double>(tokens);
+  if (tokens >= 1'000'000'000'000) return fmt::format("{:.4g} trillion", 1e-12 * number);
+  if (tokens >= 1'000'000'000) return fmt::format("{:.4g} billion", 1e-9 * number);
+  return tokens >= 10'000'000 ? fmt::format("{:.4g} million", 1e-6 * number) : grouped(tokens);
+}
+
 std::string loss_card(const BinnedSeries& loss) {
   double sum = 0.0;
   int64_t count = 0;
@@ -57,8 +64,8 @@ std::string validation_card(const BinnedSeries& loss) {
 std::string cards(const RunRecord& run) {
   const MetricsRecord& m = run.metrics;
   std::string html = "<div class=\"cards\">\n";
-  html += card(fmt::format("{} / {}", grouped(m.last_step), grouped(run.config.train.steps)), "steps");
-  html += card(grouped(m.tokens), "tokens trained on");
+  html += card(grouped(m.last_step), fmt::format("of {} steps", grouped(run.config.train.steps)));
+  html += card(tokens_text(m.tokens), "tokens trained on");
   html += loss_card(m.loss) + validation_card(m.validation_loss);
   if (m.seconds > 0.0) {
     html += card(duration(m.seconds), "in steps");
@@ -200,9 +207,9 @@ std::string memory(const RunRecord& run) {
   std::vector<ByteBar> bars = {plan};
   const int64_t used = run.metrics.memory_bytes;
   if (used > 0) bars.push_back({"used at most", {{{"measured", "layer"}, used}}});
-  html +=
-      fmt::format("<p>All ranks together, since the run was last started: {} planned{}.</p>\n", human_bytes(planned),
-                  used > 0 ? fmt::format(", at most {} used (proportional set size)", human_bytes(used)) : "");
+  html += fmt::format(
+      "<p>All ranks together, since the run was last started: {} planned{}.</p>\n", human_bytes(planned),
+      used > 0 ? fmt::format(", at most {} used, the program and its libraries included", human_bytes(used)) : "");
   return html + byte_bars("Memory", bars);
 }
 

@@ -20,15 +20,16 @@ h3 { margin: 1.2rem 0 .2rem; font-size: 1rem; }
 p { margin: .4rem 0; max-width: 75ch; }
 .lead, .legend, figcaption, .none, footer { color: var(--soft); }
 .note { padding: .5rem .8rem; border-left: 4px solid var(--wait); background: var(--card); }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(135px, 1fr)); gap: .6rem; margin: 1rem 0; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: .6rem; margin: 1rem 0; }
 .card { padding: .6rem .8rem; border-radius: .5rem; background: var(--card); }
-.card b { display: block; font-size: 1.3rem; line-height: 1.3; font-variant-numeric: tabular-nums; }
+.card b { display: block; font-size: 1.2rem; line-height: 1.3; font-variant-numeric: tabular-nums; }
 .card span { color: var(--soft); font-size: .85rem; line-height: 1.3; display: block; }
 .facts { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; margin: .8rem 0; }
 .facts dt { color: var(--soft); }
 .facts dd { margin: 0; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 430px), 1fr)); gap: 1rem 1.6rem; }
 figure { margin: 0; min-width: 0; }
+.wide { max-width: 900px; }
 figcaption { font-size: .9rem; margin-bottom: .2rem; }
 figcaption b { color: var(--ink); }
 .key { display: inline-block; margin-left: .9rem; white-space: nowrap; }
