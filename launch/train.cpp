@@ -42,6 +42,20 @@ void say_what_runs(const Config& config, const Trainer& trainer, const Ranks& ra
   log::inform(fmt::format("memory per rank: {} ({})", human_bytes(total), parts));
 }
 
+// Collective.
+void save_machine(const Trainer& trainer, const Ranks& ranks, const NodeShare& share,
+                  const std::string& run_directory) {
+  Machine machine;
+  machine.annulus = version_text();
+  machine.dims = ranks.dims;
+  machine.threads_per_rank = share.threads;
+  machine.instruction_set = cpu::isa_kernels().name;
+  machine.transport = trainer.transport().name();
+  machine.peak_flops = ranks.peak_flops;
+  machine.parameters = trainer.parameters().num_elements();
+  write_machine(run_directory + "/machine.json", machine, trainer.memory(), ranks.world);
+}
+
 void save(Trainer& trainer, const std::string& run_directory, bool last) {
   const SavedCheckpoint saved = trainer.save(run_directory);
   // A run goes on without a checkpoint in between; one that ends without its last is not done.
@@ -136,22 +150,10 @@ void train_on(const Config& config, const TrainOptions& options, Group& world) {
   agree(world, [&] {
     if (world.rank() == 0) write_file(path + "/config.toml", config_text(config));
   });
-  write_machine(path + "/machine.json",
-                {.annulus = version_text(),
-                 .started = {},
-                 .dims = dims,
-                 .threads_per_rank = share.threads,
-                 .instruction_set = cpu::isa_kernels().name,
-                 .transport = trainer.transport().name(),
-                 .cpu = {},
-                 .peak_flops = ranks.peak_flops,
-                 .parameters = trainer.parameters().num_elements(),
-                 .nodes = {},
-                 .memory_plan = {}},
-                trainer.memory(), world);
   directory.keep();
   Metrics metrics(path, trainer.state().step, config.train.steps, world.rank() == 0);
   say_what_runs(config, trainer, ranks, share);
+  if (trainer.state().step < config.train.steps) save_machine(trainer, ranks, share, path);
   if (resuming)
     log::inform(checkpoint.empty() ? "--resume=latest: no checkpoint yet, starting at step 0"
                                    : "resumed from " + checkpoint);

@@ -161,10 +161,11 @@ std::string write_trace(const std::string& path, const TraceFacts& facts, const 
 
 namespace {
 
+// Throws Json::exception where it is something else.
 template <class T>
 T number_of(const Json& object, const char* name, T otherwise) {
   const auto found = object.find(name);
-  return found != object.end() && found->is_number() ? found->get<T>() : otherwise;
+  return found == object.end() ? otherwise : found->get<T>();
 }
 
 TraceFacts facts_of(const Json& other) {

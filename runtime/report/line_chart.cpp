@@ -138,7 +138,7 @@ std::string hovers(const LineChart& chart, const Axis& x, const Axis& y) {
 std::string legend(const LineChart& chart) {
   std::string html;
   for (const Line& line : chart.lines)
-    if (!line.name.empty())
+    if (!line.name.empty() && line.css_class != "faint")
       html +=
           fmt::format("<span class=\"key\"><i class=\"swatch {}\"></i>{}</span>", line.css_class, escaped(line.name));
   return html;

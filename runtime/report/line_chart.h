@@ -27,7 +27,7 @@ struct LineChart {
   Scale scale = Scale::kLinear;
 };
 
-/// A figure with its caption and, where there are several lines, their names. Lines that have no point are left out;
+/// A figure with its caption and the names of its lines, but of faint ones. Lines that have no point are left out;
 /// where none has one, the figure says so.
 std::string line_chart(const LineChart& chart);
 

@@ -129,7 +129,8 @@ MetricsRecord read_metrics(const std::string& path) {
     record.notes.push_back(fmt::format("metrics.jsonl: {} line{} cannot be read and {} left out; the first is line {}",
                                        bad, bad == 1 ? "" : "s", bad == 1 ? "is" : "are", first_bad));
   if (last_is_cut)
-    record.notes.push_back("metrics.jsonl: its last line is cut short: the run was stopped while it was written");
+    record.notes.push_back(
+        "metrics.jsonl: its last line is cut short: the run was stopped, or this page made, while it was written");
   return record;
 }
 

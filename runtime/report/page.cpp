@@ -154,11 +154,7 @@ LineChart loss_by_position(const RunRecord& run) {
   for (size_t i = 0; i < count; ++i) {
     const PositionCurve& curve = curves[count == 1 ? 0 : i * (curves.size() - 1) / (count - 1)];
     const bool last = i + 1 == count, first = i == 0;
-    Line line = {last || first ? fmt::format("step {}", grouped(curve.step)) : "",
-                 last    ? "s1"
-                 : first ? "s2"
-                         : "faint",
-                 {}};
+    Line line = {fmt::format("step {}", grouped(curve.step)), last ? "s1" : first ? "s2" : "faint", {}};
     const double part = static_cast<double>(run.config.data.sequence_length) / static_cast<double>(curve.loss.size());
     for (size_t at = 0; at < curve.loss.size(); ++at) {
       const double loss = curve.loss[at];
