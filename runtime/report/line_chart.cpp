@@ -67,7 +67,8 @@ std::string grid(const LineChart& chart, const Axis& x, const Axis& y) {
     const double at = y.place_of(tick.value);
     svg += svg_line(x.from, at, x.to, at, "grid") + svg_text(x.from - 7, at + 4, "end", tick.label);
   }
-  for (const Tick& tick : linear_ticks(x.low, x.high, 6)) {
+  const int whole = static_cast<int>(std::clamp(x.high - x.low + 1.0, 1.0, 6.0));  // steps and positions are whole
+  for (const Tick& tick : linear_ticks(x.low, x.high, whole)) {
     const double at = x.place_of(tick.value);
     svg += svg_line(at, y.from, at, y.from + 5, "axis") + svg_text(at, y.from + 19, "middle", tick.label);
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "runtime/report/axis.h"
 #include "runtime/report/markup.h"
@@ -107,13 +108,18 @@ std::string in_columns(const Row& row, const std::vector<Stretch>& stretches) {
   return svg;
 }
 
+// From the begin of the window on, in the unit that fits its length.
 std::string time_axis(const Axis& x, double y) {
+  const double length = x.high - x.low;
+  const auto [unit, name] = length >= 2e6   ? std::pair{1e6, "seconds"}
+                            : length >= 2e3 ? std::pair{1e3, "milliseconds"}
+                                            : std::pair{1.0, "microseconds"};
   std::string svg;
-  for (const Tick& tick : linear_ticks(0.0, 1e-3 * (x.high - x.low), 10)) {
-    const double at = x.place_of(x.low + 1e3 * tick.value);
+  for (const Tick& tick : linear_ticks(0.0, length / unit, 10)) {
+    const double at = x.place_of(x.low + unit * tick.value);
     svg += svg_line(at, y, at, y + 5, "axis") + svg_text(at, y + 19, "middle", tick.label);
   }
-  return svg + svg_text(x.to, y + 34, "end", "milliseconds", "name");
+  return svg + svg_text(x.to, y + 34, "end", name, "name");
 }
 
 }  // namespace

@@ -31,6 +31,7 @@ TEST(Axis, TicksAreRoundNumbersInsideTheRange) {
   EXPECT_EQ(labels(linear_ticks(0, 1e-3, 6)), "0 0.0002 0.0004 0.0006 0.0008 0.0010");
   EXPECT_EQ(labels(linear_ticks(1, 1e6, 6)), "0.2M 0.4M 0.6M 0.8M 1.0M");
   EXPECT_EQ(labels(linear_ticks(0, 21000, 6)), "0 5k 10k 15k 20k");
+  EXPECT_EQ(labels(linear_ticks(1, 2, 2)), "1 2");
   EXPECT_EQ(labels(linear_ticks(-2.5, 2.5, 6)), "-2 -1 0 1 2");
   EXPECT_EQ(labels(linear_ticks(0, 3e-7, 4)), "0 1e-07 2e-07 3e-07");
   EXPECT_EQ(labels(log_ticks(0.4, 12, 6)), "0.5 1 2 5 10");
