@@ -49,8 +49,8 @@ class BoardTransport : public Transport {
       missing = ring_.world_rank(peer);
       return ok;
     };
-    counters_.wait_seconds +=
-        wait_for(all_done, what, missing, ring_.limits(), messages_under_way() ? nullptr : signal);
+    const double seconds = wait_for(all_done, what, missing, ring_.limits(), messages_under_way() ? nullptr : signal);
+    count_wait(seconds, what, missing);
   }
 
   /// The gradient that is sent under `visit`, or received for it; nullptr if there is none.

@@ -121,7 +121,8 @@ class MpiTransport : public Transport {
       progress();  // while one message is waited for, the others move too
       return transfer.test();
     };
-    counters_.wait_seconds += wait_for(done, what, ring_.world_rank(transfer.peer()), ring_.limits());
+    const int peer = ring_.world_rank(transfer.peer());
+    count_wait(wait_for(done, what, peer, ring_.limits()), what, peer);
   }
 
   const Group& ring_;

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "comm/hop.h"
+#include "runtime/core/timeline.h"
 
 namespace annulus {
 
@@ -62,8 +63,21 @@ class Transport {
   const TransportCounters& counters() const { return counters_; }
   void reset_counters() { counters_ = {}; }
 
+  /// Where this rank's passes are recorded, this transport's waits among them; null, as at first: nowhere.
+  Timeline* timeline() const { return timeline_; }
+  void record_in(Timeline* timeline) { timeline_ = timeline; }
+
  protected:
+  /// Every wait of a pass ends here: `seconds` have just been spent on `what` of `peer`, a rank of the world.
+  void count_wait(double seconds, const char* what, int peer) {
+    counters_.wait_seconds += seconds;
+    if (timeline_ && seconds > 0.0) timeline_->add({.activity = Activity::kWait, .peer = peer, .what = what}, seconds);
+  }
+
   TransportCounters counters_;
+
+ private:
+  Timeline* timeline_ = nullptr;
 };
 
 }  // namespace annulus

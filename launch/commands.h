@@ -47,6 +47,12 @@ struct InspectOptions {
 };
 void inspect(const InspectOptions& options, Group& processes);
 
+struct ReportOptions {
+  std::string run;     // a run directory
+  std::string output;  // path of the page; "": report.html in it
+};
+void report(const ReportOptions& options, Group& processes);
+
 struct SampleOptions {
   std::string checkpoint;  // a checkpoint, or a run directory (its newest)
   std::string prompt;

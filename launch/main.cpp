@@ -174,6 +174,19 @@ void add_inspect(CLI::App& app, Work& command) {
   sub->callback([=, &command] { command = [=](Group& processes) { inspect(*o, processes); }; });
 }
 
+void add_report(CLI::App& app, Work& command) {
+  auto* sub = app.add_subcommand("report", "One page about a run: loss, speed, the ring at work, memory (one rank)");
+  auto o = std::make_shared<ReportOptions>();
+  sub->add_option("run", o->run, "A run directory: runs/NAME")->required();
+  sub->add_option("--output", o->output, "The page to write; otherwise report.html in the run directory");
+  sub->footer(
+      "train writes the page at the end of a run; this makes it at any time, also while the run goes on, and from a "
+      "copy\n"
+      "of the directory on another machine: config.toml, metrics.jsonl, machine.json and trace.json are all it reads.\n"
+      "It is one HTML file, which any browser shows without a network or scripts.");
+  sub->callback([=, &command] { command = [=](Group& processes) { report(*o, processes); }; });
+}
+
 void add_sample(CLI::App& app, Work& command) {
   auto* sub = app.add_subcommand("sample", "Some text from a trained model (one rank)");
   auto o = std::make_shared<SampleOptions>();
@@ -267,8 +280,9 @@ int main_of(int argc, char** argv) {
   add_attention(app, command);
   add_bench(app, command);
   add_inspect(app, command);
+  add_report(app, command);
   add_sample(app, command);
-  std::string problem = problem_of(argc, argv, {"train", "plan", "attention", "bench", "inspect", "sample"});
+  std::string problem = problem_of(argc, argv, {"train", "plan", "attention", "bench", "inspect", "report", "sample"});
   try {
     if (problem.empty()) app.parse(argc, argv);
   } catch (const CLI::Success& help) {

@@ -39,6 +39,7 @@ quickstart: done in {seconds // 60} min {seconds % 60} s, {sum(s['seconds'] for 
   text        the King James Bible, read as bytes; trained on {steps[-1]['tokens']:,} of them, on 4 ranks in one ring
   loss        {steps[0]['loss']:.3f} at the first step, {sum(end) / len(end):.3f} at the end (mean of {len(end)}); validation {val['val_loss']:.4f} nats per byte
   speed       {rate:,.0f} tokens/s, {100 * mfu:.0f} % of the peak of the cores in use (medians)
+  report      {run}/report.html
   checkpoint  {last}
   metrics     {run}/metrics.jsonl
 Go on with 100 more steps, now on 2 ranks:

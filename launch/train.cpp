@@ -10,8 +10,11 @@
 #include "runtime/config_file.h"
 #include "runtime/core/log.h"
 #include "runtime/core/memory.h"
+#include "runtime/machine_file.h"
+#include "runtime/report/page.h"
 #include "runtime/resume.h"
 #include "runtime/run_directory.h"
+#include "runtime/trace_file.h"
 #include "runtime/trainer.h"
 #include "runtime/version.h"
 
@@ -34,6 +37,20 @@ void say_what_runs(const Config& config, const Trainer& trainer, const Ranks& ra
                           memory_text(trainer.memory())));
 }
 
+// Collective.
+void save_machine(const Trainer& trainer, const Ranks& ranks, const NodeShare& share,
+                  const std::string& run_directory) {
+  Machine machine;
+  machine.annulus = version_text();
+  machine.dims = ranks.dims;
+  machine.threads_per_rank = share.threads;
+  machine.instruction_set = cpu::isa_kernels().name;
+  machine.transport = trainer.transport().name();
+  machine.peak_flops = ranks.peak_flops;
+  machine.parameters = trainer.parameters().num_elements();
+  write_machine(run_directory + "/machine.json", machine, trainer.memory(), ranks.world);
+}
+
 void save(Trainer& trainer, const std::string& run_directory, bool last) {
   const SavedCheckpoint saved = trainer.save(run_directory);
   // A run goes on without a checkpoint in between; one that ends without its last is not done.
@@ -47,11 +64,46 @@ void save(Trainer& trainer, const std::string& run_directory, bool last) {
                           saved.problem));
 }
 
-void run_steps(const Config& config, Trainer& trainer, Metrics& metrics, const std::string& run_directory) {
+// The step to record: that of the config, unless the run ends before or goes on behind it; then the first whose memory
+// has all been touched before. 0: none.
+int64_t step_to_trace(const TrainConfig& train, int64_t steps_done) {
+  constexpr int64_t kWarm = 3;
+  if (train.trace_step == 0) return 0;
+  const int64_t step = train.trace_step > steps_done ? train.trace_step : steps_done + kWarm;
+  return std::min(step, train.steps);
+}
+
+void save_trace(const Config& config, Trainer& trainer, const Ranks& ranks, const std::string& run_directory) {
+  const std::unique_ptr<const Timeline> timeline = trainer.end_recording();
+  const TraceFacts facts = {.run = config.run.name,
+                            .step = trainer.state().step,
+                            .dims = ranks.dims,
+                            .placement = config.parallel.placement,
+                            .transport = trainer.transport().name()};
+  const std::string problem = write_trace(run_directory + "/trace.json", facts, *timeline, ranks.world);
+  if (!problem.empty()) log::warn("no trace of step " + std::to_string(facts.step) + ": " + problem);
+}
+
+// The run is done whatever becomes of its picture.
+void save_report(const std::string& run_directory) {
+  const std::string path = run_directory + "/report.html";
+  try {
+    write_report(run_directory, path);
+    log::inform("report " + path);
+  } catch (const std::exception& error) {
+    log::warn(std::string("no report: ") + error.what());
+  }
+}
+
+void run_steps(const Config& config, Trainer& trainer, Metrics& metrics, const Ranks& ranks,
+               const std::string& run_directory) {
   const auto is_due = [](int64_t step, int64_t every) { return every > 0 && step % every == 0; };
+  const int64_t traced = step_to_trace(config.train, trainer.state().step);
   while (trainer.state().step < config.train.steps) {
+    if (trainer.state().step + 1 == traced) trainer.begin_recording();
     const StepStats stats = trainer.step();
     const bool last = stats.step == config.train.steps;
+    if (stats.step == traced) save_trace(config, trainer, ranks, run_directory);
     metrics.record(stats, last || is_due(stats.step, config.train.log_every));
     if (is_due(stats.step, config.train.validate_every) || (last && config.train.validate_every > 0))
       metrics.record(trainer.validate());
@@ -96,15 +148,17 @@ void train_on(const Config& config, const TrainOptions& options, Group& world) {
   directory.keep();
   Metrics metrics(path, trainer.state().step, config.train.steps, world.rank() == 0);
   say_what_runs(config, trainer, ranks, share);
+  if (trainer.state().step < config.train.steps) save_machine(trainer, ranks, share, path);
   if (resuming)
     log::inform(checkpoint.empty() ? "--resume=latest: no checkpoint yet, starting at step 0"
                                    : "resumed from " + checkpoint);
   if (trainer.state().step >= config.train.steps)
     log::inform(fmt::format("the run has done all its {} steps; give more with --train.steps=N", config.train.steps));
-  run_steps(config, trainer, metrics, path);
+  run_steps(config, trainer, metrics, ranks, path);
   const int64_t planned = world.sum(total_bytes(trainer.memory()), "the planned memory");
   log::inform(fmt::format("memory of all ranks: {} planned, at most {} used", human_bytes(planned),
                           human_bytes(trainer.peak_memory())));
+  if (world.rank() == 0) save_report(path);
 }
 
 }  // namespace

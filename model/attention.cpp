@@ -37,6 +37,7 @@ void Attention::keep(const Batch& batch, Saved& saved, Arena& keep) const {
 }
 
 Attention::Heads Attention::project(ConstTensorView x, const Batch& batch, Saved& saved, Workspace& workspace) const {
+  const Mark mark(workspace.timeline(), Activity::kProjections);
   saved.x_NC = x;
   saved.qkv = workspace.activations.take({x.dim(0), qkv_proj_.out()});
   qkv_proj_.forward(saved.qkv, x, workspace.scratch);
@@ -47,6 +48,7 @@ Attention::Heads Attention::project(ConstTensorView x, const Batch& batch, Saved
 }
 
 TensorView Attention::project_out(const Saved& saved, Workspace& workspace) const {
+  const Mark mark(workspace.timeline(), Activity::kProjections);
   const int64_t N = saved.x_NC.dim(0);
   const TensorView y = workspace.scratch.take({N, shape_.width});
   out_proj_.forward(y, saved.out_BTHD.reshaped({N, out_proj_.in()}), workspace.scratch);
@@ -72,13 +74,17 @@ TensorView Attention::backward(ConstTensorView dy, const Batch& batch, const Sav
   const TensorView dx = workspace.scratch.take({N, shape_.width});
   const Arena::Scope scope(workspace.scratch);
   const TensorView dout = workspace.scratch.take(saved.out_BTHD.shape());
-  out_proj_.backward(dout.reshaped({N, out_proj_.in()}), dy, saved.out_BTHD.reshaped({N, out_proj_.in()}),
-                     workspace.scratch);
+  {
+    const Mark mark(workspace.timeline(), Activity::kProjections);
+    out_proj_.backward(dout.reshaped({N, out_proj_.in()}), dy, saved.out_BTHD.reshaped({N, out_proj_.in()}),
+                       workspace.scratch);
+  }
   const TensorView dqkv = workspace.scratch.take(saved.qkv.shape());
   const Heads gradients = split(dqkv, batch);
   ring_attention_backward(gradients.q_BTHD, gradients.k_BTKD, gradients.v_BTKD, heads.q_BTHD, saved.out_BTHD,
                           saved.lse_2BHT, dout, *batch.schedule, {softmax_scale()}, workspace.transport,
                           workspace.scratch);
+  const Mark mark(workspace.timeline(), Activity::kProjections);
   rope_backward(gradients.q_BTHD, batch.cosine_TD2, batch.sine_TD2);
   rope_backward(gradients.k_BTKD, batch.cosine_TD2, batch.sine_TD2);
   qkv_proj_.backward(dx, dqkv, saved.x_NC, workspace.scratch);

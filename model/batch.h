@@ -19,6 +19,8 @@ struct Workspace {
   Arena& activations;    // what forward keeps for backward
   Arena& scratch;        // what an op needs for itself
   Transport* transport;  // null while memory is measured
+
+  Timeline* timeline() const { return transport ? transport->timeline() : nullptr; }
 };
 
 }  // namespace annulus

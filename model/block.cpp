@@ -32,6 +32,7 @@ TensorView Block::forward(ConstTensorView x, const Batch& batch, Saved& saved, W
   std::optional<Arena::Scope> not_kept;
   if (recompute_ == Recompute::kBlock) not_kept.emplace(workspace.activations);
   const ConstTensorView middle = until_mlp(Pass::kFirst, batch, saved, workspace);
+  const Mark mark(workspace.timeline(), Activity::kMlp);
   const Arena::Scope scope(workspace.scratch);
   const TensorView normed = mlp_norm_.forward(middle, saved.mlp_norm, workspace.activations);
   add(y, middle, mlp_.forward(normed, saved.mlp, workspace));
@@ -45,6 +46,7 @@ void Block::backward(TensorView d, const Batch& batch, Saved& saved, Workspace& 
     saved.mlp.x_NC = mlp_norm_.forward(middle, saved.mlp_norm, workspace.activations);
   }
   {
+    const Mark mark(workspace.timeline(), Activity::kMlp);
     const Arena::Scope scope(workspace.scratch);
     mlp_norm_.backward(d, mlp_.backward(d, saved.mlp, workspace), saved.mlp_norm);
   }

@@ -13,6 +13,8 @@ TensorView block_view(const std::byte* data, const AttentionDims& dims) {
   return TensorView(memory, Dtype::kF32, {kv_block_floats(dims)}, data ? Device::kCpu : Device::kShape);
 }
 
+Timeline* timeline_of(const Transport* transport) { return transport ? transport->timeline() : nullptr; }
+
 ProgressHook progress_of(Transport* transport) {
   if (!transport) return nullptr;
   return [transport] { transport->progress(); };
@@ -28,7 +30,9 @@ void count_visit(Transport* transport, const PassVisit& visit, int rank, const T
 void pack_own_block(ConstTensorView k, ConstTensorView v, const Schedule& schedule, const PassPlan& plan,
                     Transport* transport) {
   if (!transport) return;
-  pack_kv(block_view(transport->begin(plan), schedule.dims(schedule.rank)), k, v);
+  const TensorView block = block_view(transport->begin(plan), schedule.dims(schedule.rank));
+  const Mark mark(transport->timeline(), Activity::kPack);
+  pack_kv(block, k, v);
   transport->publish();
 }
 
@@ -55,6 +59,9 @@ void ring_attention_forward(TensorView out, TensorView lse, ConstTensorView q, C
     const AttentionTiles& tiles = schedule.tiles[static_cast<size_t>(visit.block)];
     const AttentionDims dims = schedule.dims(visit.block);
     const TensorView kv = block_view(transport ? transport->block(t) : nullptr, dims);
+    const Mark mark(
+        timeline_of(transport),
+        {.activity = Activity::kVisit, .visit = t, .block = visit.block, .pairs = tiles.pairs, .bytes = kv.bytes()});
     if (visit.has_work || visit.block == schedule.rank)  // the own visit also writes the rows that see nothing
       attention_forward(out, lse, state, q, kv, dims, tiles, options, scratch, progress);
     count_visit(transport, visit, schedule.rank, kv, nullptr);
@@ -82,15 +89,26 @@ void ring_attention_backward(TensorView dq, TensorView dk, TensorView dv, ConstT
     const AttentionDims dims = schedule.dims(visit.block);
     const TensorView kv = block_view(transport ? transport->block(t) : nullptr, dims);
     const TensorView dkv = block_view(transport ? transport->gradient(t) : nullptr, dims);
-    if (visit.has_work)
-      attention_backward(dq, dkv, q, kv, dout, lse, delta, dims, tiles, options, scratch, progress);
-    else
-      fill_zero(dkv);
+    {
+      const Mark mark(timeline_of(transport), {.activity = Activity::kVisit,
+                                               .visit = t,
+                                               .block = visit.block,
+                                               .pairs = tiles.pairs,
+                                               .bytes = kv.bytes() + dkv.bytes()});
+      if (visit.has_work)
+        attention_backward(dq, dkv, q, kv, dout, lse, delta, dims, tiles, options, scratch, progress);
+      else
+        fill_zero(dkv);
+    }
     count_visit(transport, visit, schedule.rank, kv, &dkv);
     if (!transport) continue;
     transport->release(t);
-    if (const std::byte* earlier = transport->arrived(t)) add(dkv, block_view(earlier, dims), dkv);
-    if (visit.block == schedule.rank) unpack_kv(dk, dv, dkv);
+    const std::byte* earlier = transport->arrived(t);
+    {
+      const Mark mark(transport->timeline(), Activity::kSumGradients);
+      if (earlier) add(dkv, block_view(earlier, dims), dkv);
+      if (visit.block == schedule.rank) unpack_kv(dk, dv, dkv);
+    }
     transport->hand_over(t);
   }
   if (transport) transport->end();

@@ -37,14 +37,18 @@ Transformer::Transformer(const TransformerShape& n, ParameterStore& store)
 ConstTensorView Transformer::hidden(const Batch& batch, Workspace& workspace) {
   workspace.activations.reset();
   TensorView x = embedding_.forward(batch.tokens_BT, workspace);
-  for (size_t layer = 0; layer < blocks_.size(); ++layer)
+  for (size_t layer = 0; layer < blocks_.size(); ++layer) {
+    const Mark mark(workspace.timeline(), {.activity = Activity::kLayer, .layer = static_cast<int>(layer)});
     x = blocks_[layer].forward(x, batch, saved_blocks_[layer], workspace);
+  }
   return final_norm_.forward(x, saved_norm_, workspace.activations);
 }
 
 LossResult Transformer::forward(const Batch& batch, LossGradient gradient, double gradient_scale,
                                 Workspace& workspace) {
-  return head_.run(hidden(batch, workspace), batch, gradient, gradient_scale, workspace);
+  const ConstTensorView x = hidden(batch, workspace);
+  const Mark mark(workspace.timeline(), Activity::kLoss);
+  return head_.run(x, batch, gradient, gradient_scale, workspace);
 }
 
 void Transformer::backward(const Batch& batch, const LossResult& loss, Workspace& workspace) {
@@ -52,7 +56,11 @@ void Transformer::backward(const Batch& batch, const LossResult& loss, Workspace
   const TensorView d = workspace.scratch.take(loss.dx_NC.shape());
   fill_zero(d);
   final_norm_.backward(d, loss.dx_NC, saved_norm_);
-  for (size_t layer = blocks_.size(); layer-- > 0;) blocks_[layer].backward(d, batch, saved_blocks_[layer], workspace);
+  for (size_t layer = blocks_.size(); layer-- > 0;) {
+    const Mark mark(workspace.timeline(),
+                    {.activity = Activity::kLayer, .backward = true, .layer = static_cast<int>(layer)});
+    blocks_[layer].backward(d, batch, saved_blocks_[layer], workspace);
+  }
   embedding_.backward(d, batch.tokens_BT);
 }
 

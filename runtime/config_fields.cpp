@@ -153,6 +153,10 @@ Fields train_fields(TrainConfig& train) {
        0, kMostSteps},
       {"train", "log_every", "Steps between two lines on the terminal; metrics.jsonl has a line for every step.",
        &train.log_every, 1, kMostSteps},
+      {"train", "trace_step",
+       "Step that trace.json shows on every rank: this, or the last of a shorter run, or the third after a resume "
+       "behind it; 0: none.",
+       &train.trace_step, 0, kMostSteps},
   };
 }
 

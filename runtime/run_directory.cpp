@@ -40,23 +40,6 @@ bool appears(const std::string& path, const std::string& text) {
 
 }  // namespace
 
-void write_file(const std::string& path, const std::string& text) {
-  const std::string temporary = path + ".tmp";
-  const int file = open(temporary.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
-  bool ok = file >= 0;
-  for (size_t at = 0; ok && at < text.size();) {
-    const ssize_t written = write(file, text.data() + at, text.size() - at);
-    ok = written >= 0 || errno == EINTR;
-    if (written > 0) at += static_cast<size_t>(written);
-  }
-  ok = ok && fsync(file) == 0;
-  if (file >= 0) ok = close(file) == 0 && ok;
-  ok = ok && rename(temporary.c_str(), path.c_str()) == 0;
-  const int error = errno;
-  if (!ok) unlink(temporary.c_str());
-  require(ExitCode::kStorage, ok, "cannot write '", path, "': ", std::strerror(error));
-}
-
 RunDirectory::RunDirectory(const RunConfig& config, Mode mode, Group& world)
     : hold_(config.directory + "/" + config.name) {
   agree(world, [&] {

@@ -5,6 +5,7 @@
 
 #include "comm/group.h"
 #include "runtime/config.h"
+#include "runtime/new_file.h"
 
 namespace annulus {
 
@@ -43,9 +44,5 @@ class RunDirectory {
 
   Hold hold_;
 };
-
-/// Writes `text` to `path` by way of a temporary file: readers see the old file or the new one, whole. Throws UserError
-/// (73).
-void write_file(const std::string& path, const std::string& text);
 
 }  // namespace annulus

@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <cmath>
+#include <optional>
 
 #include "comm/agree.h"
 #include "comm/board_transport.h"
@@ -18,14 +18,6 @@
 #include "runtime/version.h"
 
 namespace annulus {
-namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
-
-}  // namespace
-
 Trainer::Trainer(const Config& config, const Dataset& data, const Ranks& ranks)
     : config_(config),
       data_(data),
@@ -79,6 +71,23 @@ void Trainer::allocate() {
   all_gather(parameters_.weights().data<float>(), ranges_, ranks_.world);
 }
 
+// No more than a few MiB on a rank, and no file that a browser could not open, however long the run's rings and layers.
+void Trainer::begin_recording() {
+  constexpr int64_t kMost = int64_t{1} << 15, kMostOfAllRanks = int64_t{1} << 20, kLeast = int64_t{1} << 12;
+  constexpr int64_t kPerVisit = 8, kPerLayer = 16, kPerBatch = 16;  // above what can occur
+  const int64_t visits = 2 * ranks_.ring.size() * kPerVisit;
+  const int64_t batches = config_.data.global_batch / (config_.train.micro_batch * ranks_.dims.dp) + 2;
+  const int64_t most = std::clamp(kMostOfAllRanks / ranks_.world.size(), kLeast, kMost);
+  const int64_t wanted = (batches + 1) * (config_.model.layers * (visits + kPerLayer) + kPerBatch);
+  timeline_ = std::make_unique<Timeline>(std::min(wanted, most));
+  transport_->record_in(timeline_.get());
+}
+
+std::unique_ptr<const Timeline> Trainer::end_recording() {
+  transport_->record_in(nullptr);
+  return std::move(timeline_);
+}
+
 double Trainer::compute_gradients() {
   const int64_t S = config_.data.sequence_length, sequences = config_.data.global_batch;
   int64_t labels = 0;  // of the global batch
@@ -89,16 +98,19 @@ double Trainer::compute_gradients() {
   Workspace memory = workspace();
   fill_zero(parameters_.gradients());
   const Share share = share_of(sequences, ranks_.dims.replica_of(ranks_.world.rank()), ranks_.dims.dp);
+  int micro_batch = 0;
   for_pieces(share, config_.train.micro_batch, [&](int64_t first, int64_t count) {
     std::vector<int64_t> first_tokens;
     for (int64_t i = first; i < first + count; ++i) first_tokens.push_back(row_order_.first_token(state_.rows + i));
     const Arena::Scope scope(arenas_.batches);
+    const Mark mark(timeline_.get(), {.activity = Activity::kMicroBatch, .micro_batch = micro_batch++});
     const MicroBatch made = batches_.make(S, first_tokens, arenas_.batches);
     const LossResult result = model_.forward(made.batch, LossGradient::kYes, gradient_scale, memory);
     model_.backward(made.batch, result, memory);
     loss += result.sum;
     flops_ += made.flops;
   });
+  const Mark mark(timeline_.get(), Activity::kReduceScatter);
   const Arena::Scope scope(arenas_.reduction);
   const TensorView addends = arenas_.reduction.take({reduce_scratch_floats(ranks_.world.size())});
   reduce_scatter(parameters_.gradients().data<float>(), ranges_, ranks_.world, addends.data<float>());
@@ -106,25 +118,31 @@ double Trainer::compute_gradients() {
 }
 
 StepStats Trainer::step() {
-  const auto begin = std::chrono::steady_clock::now();
+  const int64_t begin = Timeline::now();
+  Mark whole_step(timeline_.get(), {.activity = Activity::kStep, .begin = begin});
   const double waited = transport_->counters().wait_seconds;
   const int64_t tokens = config_.data.global_batch * config_.data.sequence_length;
   const double rate = learning_rate_at(state_.step, config_.train);
 
   const double loss = compute_gradients();
+  std::optional<Mark> mark(std::in_place, timeline_.get(), Activity::kOptimizer);
   const double norm = global_norm(parameters_, optimizer_->owned(), ranks_.world);
   if (!std::isfinite(loss) || !std::isfinite(norm))
     throw AgreedError(ExitCode::kNumbers,
                       concat("step ", state_.step + 1, ": loss is ", loss, " and the gradient norm ", norm,
                              "; lower train.learning_rate or train.max_grad_norm and resume from the last checkpoint"));
   optimizer_->step(rate, clip_factor(norm, config_.train.max_grad_norm), state_.step + 1);
+  mark.emplace(timeline_.get(), Activity::kAllGather);
   all_gather(parameters_.weights().data<float>(), ranges_, ranks_.world);
+  mark.reset();
 
   state_.step += 1;
   state_.tokens += tokens;
   state_.rows += config_.data.global_batch;
   update_peak_memory();
-  const double seconds = seconds_since(begin);
+  const int64_t end = Timeline::now();
+  whole_step.close(end);
+  const double seconds = 1e-9 * static_cast<double>(end - begin);
   const double wait = (transport_->counters().wait_seconds - waited) / seconds;
   const double flops = ranks_.world.sum(ranks_.ring.rank() == 0 ? flops_ : 0.0, "the work of every ring");
   return {.step = state_.step,

@@ -9,6 +9,7 @@
 #include "model/transformer.h"
 #include "runtime/batch_maker.h"
 #include "runtime/checkpoint.h"
+#include "runtime/core/timeline.h"
 #include "runtime/dataset.h"
 #include "runtime/metrics.h"
 #include "runtime/optimizer.h"
@@ -35,6 +36,11 @@ class Trainer {
   /// Collective. One update from data.global_batch sequences. Throws AgreedError (76) if loss or gradient is not
   /// finite: the parameters are then those before the step.
   StepStats step();
+
+  /// From here to end_recording(), what this rank does when is recorded: meant for one step. Takes memory, which goes
+  /// with what end_recording() returns.
+  void begin_recording();
+  std::unique_ptr<const Timeline> end_recording();
 
   /// Collective. The first half of step(): the loss of the next global batch (nats per token, the same on every rank),
   /// with the gradient of the rows that this rank owns, summed over all ranks, in parameters().
@@ -77,6 +83,7 @@ class Trainer {
   std::unique_ptr<Optimizer> optimizer_;
   StepArenas arenas_;
   std::unique_ptr<Transport> transport_;
+  std::unique_ptr<Timeline> timeline_;  // while a step is recorded
   std::vector<MemoryUse> memory_;
   RunState state_;
   double flops_ = 0.0;  // of this ring's last batch

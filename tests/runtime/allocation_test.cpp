@@ -34,6 +34,12 @@ TEST(Allocation, StepsTakeNothingLargeAndHoldNothingMore) {
           EXPECT_EQ(heap_in_use(), held) << layout.name() << " step " << step;
         });
       }
+      trainer.begin_recording();  // which takes its memory now, and not inside the step
+      at_rest([&] { large = num_large_allocations(); });
+      trainer.step();
+      at_rest([&] { EXPECT_EQ(num_large_allocations(), large) << layout.name() << " recorded"; });
+      trainer.end_recording();
+      at_rest([&] { EXPECT_EQ(heap_in_use(), held) << layout.name() << " recorded"; });
     });
   }
 }

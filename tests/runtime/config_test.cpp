@@ -38,7 +38,7 @@ const std::string kEveryValue =
     "min_learning_rate = 0.02, warmup_steps = 11, "
     "beta1 = 0.0, beta2 = 0.98, epsilon = 1e-10, weight_decay = 0, max_grad_norm = 0.25, loss_tile = 0x10, mlp_tile = "
     "77, recompute = \"block\", "
-    "validate_every = 9, log_every = 4}\n"
+    "validate_every = 9, log_every = 4, trace_step = 6}\n"
     "checkpoint = {every = 13, keep = 2}\n";
 
 const std::vector<std::string> kSections = {"run", "model", "data", "parallel", "train", "checkpoint"};
