@@ -10,6 +10,7 @@
 
 #include "comm/agree.h"
 #include "comm/mpi_group.h"
+#include "comm/shared_memory.h"
 #include "comm/thread_group.h"
 #include "kernels/cpu/isa.h"
 #include "runtime/core/error.h"
@@ -64,7 +65,7 @@ Processes::Processes() {
   int provided = MPI_THREAD_SINGLE;
   MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
   group_ = make_mpi_world();
-  log::set_rank(group_->rank(), group_->size());
+  log::set_rank(group_->rank(), group_->size());  // its number for people, whatever its place below
   if (group_->size() == 1 && expected > 1) {
     const int rank = rank_of_environment();
     group_.reset();
@@ -73,6 +74,9 @@ Processes::Processes() {
     fail(ExitCode::kUsage, "the launcher started ", expected, " processes, but MPI finds only this one: they would be ",
          expected, " copies of rank 0; under Slurm start them with srun --mpi=pmix, otherwise with launch/run.sh");
   }
+  // Ranks that share memory become neighbours, however the launcher has dealt them out: then rings stay inside nodes as
+  // far as they can, and a ring over several nodes leaves each of them at one place.
+  if (group_->size() > 1) group_ = make_mpi_world(find_nodes(*group_).ranks_by_node());
 }
 
 Processes::~Processes() {
