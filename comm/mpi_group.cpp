@@ -79,13 +79,18 @@ std::unique_ptr<Group> MpiGroup::split(int colour) {
   return std::make_unique<MpiGroup>(new_rank, to_world(members), number, limits_);
 }
 
-std::unique_ptr<Group> make_mpi_world() {
-  int rank = 0, size = 1;
-  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+std::unique_ptr<Group> make_mpi_world(std::vector<int> order) {
+  int process = 0, size = 1;
+  MPI_Comm_rank(MPI_COMM_WORLD, &process);
   MPI_Comm_size(MPI_COMM_WORLD, &size);
-  std::vector<int> world(static_cast<size_t>(size));
-  std::iota(world.begin(), world.end(), 0);
-  return std::make_unique<MpiGroup>(rank, std::move(world), 0, WaitLimits{});
+  if (order.empty()) {
+    order.resize(static_cast<size_t>(size));
+    std::iota(order.begin(), order.end(), 0);
+  }
+  const auto rank = static_cast<int>(std::find(order.begin(), order.end(), process) - order.begin());
+  invariant(static_cast<int>(order.size()) == size && rank < size, "an order of ", order.size(), " of ", size,
+            " ranks");
+  return std::make_unique<MpiGroup>(rank, std::move(order), 0, WaitLimits{});
 }
 
 }  // namespace annulus

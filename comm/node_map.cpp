@@ -26,6 +26,12 @@ NodeMap::NodeMap(const std::vector<int>& node_of_rank) {
   }
 }
 
+std::vector<int> NodeMap::ranks_by_node() const {
+  std::vector<int> all;
+  for (const std::vector<int>& ranks : ranks_of_) all.insert(all.end(), ranks.begin(), ranks.end());
+  return all;
+}
+
 int NodeMap::gap(int rank, bool backward) const { return (backward ? ahead_ : behind_)[static_cast<size_t>(rank)] - 1; }
 
 bool NodeMap::enters(int block, int rank, bool backward) const {

@@ -24,6 +24,9 @@ class NodeMap {
     return ranks_of_[static_cast<size_t>(node_of_[static_cast<size_t>(rank)])];
   }
 
+  /// All ranks, those of a node behind each other: the nodes in the order of their lowest ranks.
+  std::vector<int> ranks_by_node() const;
+
   /// Whether a block of another node comes to `rank` before it comes to any other rank of that rank's node.
   bool enters(int block, int rank, bool backward) const;
   /// How many blocks do in one pass: in the order of the visits the next ranks before (backward: behind) `rank`.

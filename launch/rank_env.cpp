@@ -10,6 +10,7 @@
 
 #include "comm/agree.h"
 #include "comm/mpi_group.h"
+#include "comm/shared_memory.h"
 #include "comm/thread_group.h"
 #include "kernels/cpu/isa.h"
 #include "runtime/core/error.h"
@@ -82,12 +83,15 @@ Processes::Processes() {
   int provided = MPI_THREAD_SINGLE;
   MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
   group_ = make_mpi_world();
-  log::set_rank(group_->rank(), group_->size());
+  log::set_rank(group_->rank(), group_->size());  // its number for people, whatever its place below
   if (group_->size() == 1 && expected > 1) {
     group_.reset();
     MPI_Finalize();
     refuse_copies_of_rank_0(expected, "MPI finds only this one");
   }
+  // Ranks that share memory become neighbours, however the launcher has dealt them out: then rings stay inside nodes as
+  // far as they can, and a ring over several nodes leaves each of them at one place.
+  if (group_->size() > 1) group_ = make_mpi_world(find_nodes(*group_).ranks_by_node());
 }
 
 Processes::~Processes() {

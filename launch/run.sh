@@ -75,7 +75,7 @@ if [[ -n $where ]]; then
   [[ -z $hostfile || (-f $hostfile && -r $hostfile) ]] || wrong "cannot read the hostfile $hostfile; it has a line 'HOST slots=N' for each node"
   if [[ -n $hostfile ]]; then slots=$(slots_of_file "$hostfile"); else slots=$(slots_of_list "$hosts"); fi
   ((ranks <= slots)) || wrong "-np $ranks, but $where has $slots slots; start fewer ranks, or give its hosts more slots"
-  options+=(--bind-to none)  # annulus counts the ranks of each node and shares its cores out
+  options+=(--leave-session-attached --bind-to none)  # annulus counts the ranks of each node and shares its cores out
   # ssh passes no variables on; these change how threads wait and where libraries are found.
   for name in $(compgen -e); do
     case $name in OMP_* | GOMP_* | ONEDNN_* | DNNL_* | LD_LIBRARY_PATH) options+=(-x "$name") ;; esac
@@ -98,10 +98,11 @@ mkfifo "$work/errors"
 mpirun --quiet -np "$ranks" "${options[@]}" "$program" "$@" 2>"$work/errors" &
 mpirun=$! told_to_stop=""
 
-# Passes on what the ranks say. Once one has ended the job because of an error, mpirun ends the others and itself; but for
-# the daemon of a node that does not answer any more it waits for ever.
+# Passes on what the ranks say, and looks after mpirun, which waits for ever for the daemon of a node that does not answer
+# any more: when a rank has ended the job because of an error, and when all its children are gone (the ranks here, and the
+# ssh sessions to other hosts, which --leave-session-attached keeps for as long as the run lasts).
 pass_errors_on() {
-  local line="" part="" failed="" status
+  local line="" part="" status children had_children="" ending=""
   trap '' INT TERM USR1 USR2  # it stays until mpirun has gone
   for ((;;)); do
     status=0
@@ -109,15 +110,17 @@ pass_errors_on() {
     line+=$part
     if ((status <= 128)); then
       if ((status == 0)) || [[ -n $line ]]; then printf '%s\n' "$line" >&2; fi
-      [[ $line != annulus:* ]] || : >"$work/annulus-spoke"
-      [[ $line != "annulus: rank "* ]] || failed=${failed:-$SECONDS}
+      [[ $line != annulus:* || $line == "annulus: warning:"* ]] || : >"$work/annulus-spoke"
+      [[ $line != "annulus: rank "* ]] || ending=${ending:-$SECONDS}
       line=""
       ((status == 0)) || return 0
     fi
-    if [[ -n $failed ]] && ((SECONDS - failed > 10)); then
+    children=$(cat "/proc/$mpirun/task/"*/children 2>/dev/null) || true
+    if [[ -n $children ]]; then had_children=yes; elif [[ -n $had_children ]]; then ending=${ending:-$SECONDS}; fi
+    if [[ -n $ending ]] && ((SECONDS - ending > 10)); then
       : >"$work/gave-up"
-      # With its ssh processes: those to the lost node would stay.
-      kill -KILL $(cat "/proc/$mpirun/task/"*/children) "$mpirun" 2>/dev/null || true
+      # shellcheck disable=SC2086  # several numbers
+      kill -KILL $children "$mpirun" 2>/dev/null || true
       return 0
     fi
   done
@@ -134,10 +137,10 @@ while kill -0 "$mpirun" 2>/dev/null; do code=0; wait "$mpirun" || code=$?; done 
 wait "$reader" || true
 
 [[ -z $told_to_stop ]] || exit "$code"
-[[ ! -e $work/gave-up ]] || exit 75
+[[ ! -e $work/gave-up || ! -e $work/annulus-spoke ]] || exit 75
 again="go on from the last checkpoint with --resume=latest"
 signal=$(kill -l $((code > 128 ? code - 128 : 0)) 2>/dev/null) || signal=""
-if ((code == 205)); then  # what Open MPI calls ORTE_ERR_COMM_FAILURE
+if [[ -e $work/gave-up ]] || ((code == 205)); then  # what Open MPI calls ORTE_ERR_COMM_FAILURE
   echo "run.sh: the connection to a node was lost: it is down, or its network is; $again" >&2
   exit 75
 elif [[ -n $where && ! -e $work/annulus-spoke ]] && ((code == 1 || code == 132 || code == 255)); then

@@ -61,7 +61,8 @@ MakeTransport over_nodes(const std::vector<int>& node_of_rank) {
 std::vector<std::pair<std::string, MakeTransport>> transports() {
   std::vector<std::pair<std::string, MakeTransport>> all = {{"shared", transport_of("shared")},
                                                             {"mpi", transport_of("mpi")}};
-  for (const std::vector<int>& shape : node_shapes(world().size()))
+  const auto shapes = node_shapes(world().size());
+  for (const std::vector<int>& shape : {shapes[1], shapes[2]})  // threads play the others (node_transport_test)
     all.emplace_back(NodeMap(shape).text(), over_nodes(shape));
   return all;
 }
@@ -274,6 +275,20 @@ TEST(MpiGroup, Collectives) {
   const std::vector<int64_t> ranks = group.all_gather(int64_t{rank}, "ranks");
   for (int r = 0; r < P; ++r) EXPECT_EQ(ranks[static_cast<size_t>(r)], r);
   group.barrier("a barrier");
+}
+
+TEST(MpiGroup, AWorldInAnotherOrder) {
+  const int P = world().size(), process = world().rank();
+  std::vector<int> order;
+  for (int rank = 0; rank < P; ++rank) order.push_back(P - 1 - rank);
+  const auto reversed = make_mpi_world(order);
+  EXPECT_EQ(reversed->rank(), P - 1 - process);
+  EXPECT_EQ(reversed->world_rank(reversed->rank()), process);
+  const std::vector<int64_t> processes = reversed->all_gather(int64_t{process}, "processes");
+  for (int rank = 0; rank < P; ++rank) EXPECT_EQ(processes[static_cast<size_t>(rank)], P - 1 - rank);
+  const auto half = reversed->split(reversed->rank() % 2);
+  EXPECT_EQ(half->world_rank(half->rank()), process);
+  expect_sound(make_attention_case({1, 35, 35, 4, 2, 16, 8}, causal_mask(35, 35), 57), "zigzag", *reversed, "reversed");
 }
 
 TEST(MpiGroup, MessagesToOnePeerKeepTheirOrder) {

@@ -187,6 +187,7 @@ TEST(NodeMap, TakesAnyNumbersAndSaysWhatItHolds) {
   EXPECT_TRUE(nodes.together(0, 2));
   EXPECT_FALSE(nodes.together(0, 3));
   EXPECT_EQ(nodes.ranks_beside(2), (std::vector<int>{0, 2}));
+  EXPECT_EQ(nodes.ranks_by_node(), (std::vector<int>{0, 2, 1, 3}));
   EXPECT_EQ(nodes.text(), "3 nodes of 1 to 2 ranks");
   EXPECT_EQ(NodeMap({0, 0, 1, 1}).text(), "2 nodes of 2 ranks");
   EXPECT_EQ(NodeMap({0}).text(), "1 node of 1 rank");
