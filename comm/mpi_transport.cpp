@@ -35,12 +35,13 @@ class MpiTransport : public Transport {
     for (Buffer& buffer : blocks_) {
       buffer.data = at;
       buffer.transfer = wire.make_transfer(block);
-      at += block;
+      if (!sizes.alone) at += block;
     }
+    if (sizes.alone) at += block;  // nothing arrives: all buffers are one
     for (Buffer& buffer : gradients_) {
       buffer.data = at;
       buffer.transfer = wire.make_transfer(gradient);
-      at += gradient;
+      if (!sizes.alone) at += gradient;
     }
   }
 
@@ -138,8 +139,8 @@ static_assert(kKeyValueBuffers == kGradientBuffers, "start() takes either array"
 }  // namespace
 
 int64_t mpi_transport_bytes(const TransportSizes& sizes) {
-  return std::max(
-      kPage, kKeyValueBuffers * to_pages(sizes.largest_block) + kGradientBuffers * to_pages(sizes.largest_gradient));
+  const int64_t blocks = sizes.alone ? 1 : kKeyValueBuffers, gradients = sizes.alone ? 1 : kGradientBuffers;
+  return std::max(kPage, blocks * to_pages(sizes.largest_block) + gradients * to_pages(sizes.largest_gradient));
 }
 
 std::unique_ptr<Transport> make_mpi_transport(const TransportSizes& sizes, Group& ring) {

@@ -4,9 +4,11 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <fstream>
 #include <string>
+#include <thread>
 
 #include "comm/agree.h"
 #include "comm/mpi_group.h"
@@ -49,7 +51,10 @@ bool started_without_pmix() {
 }
 
 [[noreturn]] void refuse_copies_of_rank_0(int count, const char* what_is_missing) {
-  if (rank_of_environment() != 0) std::exit(static_cast<int>(ExitCode::kUsage));  // the first process speaks for all
+  if (rank_of_environment() != 0) {  // the first process speaks for all, and must not be ended before it has
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    std::exit(static_cast<int>(ExitCode::kUsage));
+  }
   fail(ExitCode::kUsage, "the launcher started ", count, " processes, but ", what_is_missing, ": they would be ", count,
        " copies of rank 0; under Slurm start them with srun --mpi=pmix, otherwise with launch/run.sh");
 }

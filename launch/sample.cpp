@@ -34,7 +34,8 @@ class Sampler {
   /// Logits of the token that follows `text` (at most the training length of it counts).
   std::vector<float> logits_after(std::span<const int32_t> text) {
     const auto length = static_cast<int64_t>(text.size());
-    const SequenceLayout layout(length, 1, "contiguous", config_.model.rope_base, model_, world_);
+    SequenceLayout layout(length, 1, "contiguous", config_.model.rope_base, model_, world_);
+    layout.prepare();
     const auto transport = choose_transport("auto", layout.transport_sizes(), world_);
     std::vector<float> logits(static_cast<size_t>(config_.model.vocab));
     Arena tokens("tokens"), activations("activations"), scratch("scratch");

@@ -19,18 +19,25 @@ Batch empty_batch(const SequenceLayout& layout, Arena& arena) {
 
 SequenceLayout::SequenceLayout(int64_t sequence_length, int64_t num_sequences, const std::string& placement_kind,
                                double rope_base, const Transformer& model, RingRank ring)
-    : sequence_length_(sequence_length), num_sequences_(num_sequences), half_width_(model.shape().head_dim / 2) {
-  const Placement placement = make_placement(placement_kind, sequence_length, ring.size);
+    : sequence_length_(sequence_length),
+      num_sequences_(num_sequences),
+      half_width_(model.shape().head_dim / 2),
+      rope_base_(rope_base),
+      rank_(ring.rank),
+      placement_(make_placement(placement_kind, sequence_length, ring.size)) {
   const RingHeads heads = model.ring_heads(num_sequences);
-  positions_ = placement.positions(ring.rank);
-  schedule_ = make_flat_ring(placement, placement, causal_mask(sequence_length, sequence_length), heads, ring.rank,
+  schedule_ = make_flat_ring(placement_, placement_, causal_mask(sequence_length, sequence_length), heads, ring.rank,
                              attention_query_block());
-  transport_sizes_ = annulus::transport_sizes(placement, heads, ring.rank);
+  transport_sizes_ = annulus::transport_sizes(placement_, heads, ring.rank);
+}
+
+void SequenceLayout::prepare() {
+  positions_ = placement_.positions(rank_);
   cosine_.resize(positions_.size() * static_cast<size_t>(half_width_));
   sine_.resize(cosine_.size());
   const Shape shape = {num_tokens(), half_width_};
   rope_angles(TensorView(cosine_.data(), Dtype::kF32, shape), TensorView(sine_.data(), Dtype::kF32, shape), positions_,
-              rope_base);
+              rope_base_);
 }
 
 ConstTensorView SequenceLayout::table(const std::vector<float>& values) const {

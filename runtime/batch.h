@@ -18,7 +18,8 @@ struct RingRank {
 };
 
 /// All of a micro-batch that does not depend on its tokens: made once for each pair of sequence length and number of
-/// sequences, before the first step.
+/// sequences, before the first step. What has an entry for every token is only made by prepare(), so that a run can be
+/// planned in little memory and time.
 class SequenceLayout {
  public:
   SequenceLayout(int64_t sequence_length, int64_t num_sequences, const std::string& placement, double rope_base,
@@ -26,7 +27,9 @@ class SequenceLayout {
 
   int64_t sequence_length() const { return sequence_length_; }
   int64_t num_sequences() const { return num_sequences_; }
-  int64_t num_tokens() const { return static_cast<int64_t>(positions_.size()); }  // of one sequence on this rank
+  int64_t num_tokens() const { return placement_.num_tokens(rank_); }  // of one sequence on this rank
+  /// Fills positions and rotary tables. Before the first batch with memory.
+  void prepare();
   const std::vector<int64_t>& positions() const { return positions_; }
   const Schedule& schedule() const { return schedule_; }
   const TransportSizes& transport_sizes() const { return transport_sizes_; }
@@ -38,6 +41,9 @@ class SequenceLayout {
   ConstTensorView table(const std::vector<float>& values) const;
 
   int64_t sequence_length_, num_sequences_, half_width_;
+  double rope_base_;
+  int rank_;
+  Placement placement_;
   std::vector<int64_t> positions_;
   Schedule schedule_;
   TransportSizes transport_sizes_;

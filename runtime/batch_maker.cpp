@@ -47,6 +47,10 @@ void BatchMaker::expect(int64_t length, int64_t num_rows) {
         key, SequenceLayout(length, num_rows, config_.parallel.placement, config_.model.rope_base, model_, ring_));
 }
 
+void BatchMaker::prepare() {
+  for (auto& [key, layout] : layouts_) layout.prepare();
+}
+
 void BatchMaker::measure(Arena& arena, const std::function<void(const Batch&, int64_t)>& body) const {
   for (const auto& [key, layout] : layouts_) {
     const Arena::Scope scope(arena);
@@ -54,9 +58,15 @@ void BatchMaker::measure(Arena& arena, const std::function<void(const Batch&, in
   }
   if (most_packed_tokens_ == 0) return;
   const Placement placement = largest_packed();
-  const int64_t S = placement.num_tokens();
-  const Schedule schedule = make_flat_ring(placement, placement, causal_mask(S, S), model_.ring_heads(1), ring_.rank,
-                                           attention_query_block());
+  // Only sizes matter, so it is enough that every rank's own visit has some work. All pairs of such a row's many
+  // segments would be far more than those of any row that occurs.
+  Mask some_work;
+  for (int rank = 0; rank < ring_.size; ++rank) {
+    const int64_t first = placement.segments(rank).front().begin;
+    some_work.push_back({first, first + 1, first, first + 1, 0, 0});
+  }
+  const Schedule schedule =
+      make_flat_ring(placement, placement, some_work, model_.ring_heads(1), ring_.rank, attention_query_block());
   const Arena::Scope scope(arena);
   body(empty_packed_batch(placement.num_tokens(ring_.rank), schedule, arena), longest_packed_);
 }

@@ -40,6 +40,9 @@ class BatchMaker {
   /// memory.
   std::vector<ValidationRows> rows_to_validate(int replica, int num_replicas) const;
 
+  /// Fills the tables of these shapes. After measure(), before the first make().
+  void prepare();
+
   /// body(batch, length) for each shape that is expected, without memory; of packed rows, for the one that takes most.
   void measure(Arena& arena, const std::function<void(const Batch& batch, int64_t length)>& body) const;
   TransportSizes transport_sizes() const;    // for all of them

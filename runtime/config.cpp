@@ -65,6 +65,7 @@ void complete_batch(DataConfig& data) {
   require(tokens / S <= most, "data.global_batch_tokens = ", tokens, " is ", tokens / S, " sequences of ",
           "data.sequence_length = ", S, " tokens, more than the ", most, " of a step; set it to at most ", most * S);
   data.global_batch = tokens / S;
+  data.batch_in_tokens = true;
   data.global_batch_tokens = 0;
 }
 

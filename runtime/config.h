@@ -25,6 +25,7 @@ struct DataConfig {
   int64_t end_of_document = -1;
   bool document_mask = true, restart_positions = true;
   int64_t sequence_length = 1024, global_batch = 4, global_batch_tokens = 0;
+  bool batch_in_tokens = false;  // whether global_batch was completed from global_batch_tokens; no key
   double validation_fraction = 0.05;
 };
 

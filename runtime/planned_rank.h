@@ -48,12 +48,12 @@ class PlannedRank {
 };
 
 /// Tokens of the longest sequence, to 1 %, with which the rank that holds most takes at most `bytes`; 0: none. Without
-/// validation, whose shapes follow from the text that there is.
+/// validation, whose shapes follow from the text that there is, and may take a little more.
 int64_t longest_that_fits(const Config& config, int ranks_per_node, const Dataset& data, int64_t bytes);
 
 /// Up to three changes of the config, each by itself, with which the rank that holds most takes at most `bytes`, as
-/// people write them ("--train.recompute=block (1.20 GiB)"): every one was planned like the run itself. Empty: none of
-/// those that were tried is enough.
+/// people write them ("--train.recompute=block (1.20 GiB)"): every one was checked and planned like the run itself.
+/// Empty: none of those that were tried, which takes some seconds at most, is enough.
 std::vector<std::string> settings_that_fit(const Config& config, int ranks_per_node, const Dataset& data,
                                            int64_t bytes);
 

@@ -1,5 +1,6 @@
 // What to change where memory does not suffice: candidates are planned, and named if they fit.
 #include <algorithm>
+#include <chrono>
 
 #include "runtime/core/memory.h"
 #include "runtime/planned_rank.h"
@@ -10,6 +11,7 @@ namespace {
 constexpr size_t kMostNamed = 3;
 constexpr int64_t kLongest = int64_t{1} << 31;
 constexpr int64_t kMostTimesRanks = 64;
+constexpr double kMostSeconds = 3.0;
 
 int64_t bytes_needed(const Config& config, int ranks_per_node, const Dataset& data) {
   return bytes_to_take(PlannedRank(config, ranks_per_node, data).memory());
@@ -20,12 +22,15 @@ class Candidates {
   Candidates(const Config& config, int ranks_per_node, const Dataset& data, int64_t bytes)
       : config_(config), ranks_per_node_(ranks_per_node), data_(data), bytes_(bytes) {}
 
-  /// Keeps the first of these changes that fits.
+  /// Keeps the first of these changes that fits and that a run would accept. Nobody waits long for an error message:
+  /// after a while nothing more is tried.
   template <class Values, class Change>
   void first_of(const Values& values, Change&& change) {
     for (const auto& value : values) {
+      if (seconds_since_start() > kMostSeconds) return;
       Config changed = config_;
       const std::string text = change(changed, value);
+      if (!accepted(changed)) continue;
       const int64_t needed = bytes_needed(changed, ranks_per_node_, data_);
       if (needed > bytes_) continue;
       found_.push_back(concat(text, " (", human_bytes(needed), ")"));
@@ -43,8 +48,10 @@ class Candidates {
   }
 
   void smaller_micro_batch() {
+    const int64_t dp = config_.parallel.dp, largest_share = (config_.data.global_batch + dp - 1) / dp;
     std::vector<int64_t> smaller;
-    for (int64_t size = config_.train.micro_batch / 2; size >= 1; size /= 2) smaller.push_back(size);
+    for (int64_t size = std::min(config_.train.micro_batch, largest_share) / 2; size >= 1; size /= 2)
+      smaller.push_back(size);
     first_of(smaller, [](Config& changed, int64_t size) {
       changed.train.micro_batch = size;
       return concat("--train.micro_batch=", size);
@@ -52,19 +59,29 @@ class Candidates {
   }
 
   void more_ranks() {
+    if (config_.parallel.in_process_ranks > 0) return;  // they would share the same memory
     std::vector<int64_t> more;
     for (int64_t times = 2; times <= kMostTimesRanks; times *= 2) more.push_back(config_.parallel.cp * times);
     first_of(more, [](Config& changed, int64_t cp) {
       changed.parallel.cp = cp;
-      changed.parallel.in_process_ranks = 0;
       return concat("--parallel.cp=", cp, " on ", cp * changed.parallel.dp, " ranks, as many per node as now");
     });
   }
 
   void shorter_sequence() {
-    const int64_t length = longest_that_fits(config_, ranks_per_node_, data_, bytes_);
-    if (length > 0 && length < config_.data.sequence_length)
-      found_.push_back(concat("--data.sequence_length=", length));
+    if (seconds_since_start() > kMostSeconds) return;
+    int64_t longest = longest_that_fits(config_, ranks_per_node_, data_, bytes_);
+    // Validation, which that leaves out, may take a little more.
+    std::vector<int64_t> lengths;
+    for (int tries = 0; tries < 8 && longest > 0; ++tries, longest -= (longest + 99) / 100) lengths.push_back(longest);
+    if (lengths.empty() || lengths.front() >= config_.data.sequence_length) return;
+    first_of(lengths, [](Config& changed, int64_t length) {
+      changed.data.sequence_length = length;
+      // A batch that was given in tokens need not be a whole number of these sequences.
+      const std::string batch =
+          changed.data.batch_in_tokens ? concat(" --data.global_batch=", changed.data.global_batch) : "";
+      return concat("in a new run --data.sequence_length=", length, batch);
+    });
   }
 
   std::vector<std::string> first() {
@@ -73,6 +90,19 @@ class Candidates {
   }
 
  private:
+  static bool accepted(Config config) {
+    try {
+      complete_and_validate(config);
+      return true;
+    } catch (const UserError&) {
+      return false;
+    }
+  }
+  double seconds_since_start() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   const Config& config_;
   int ranks_per_node_;
   const Dataset& data_;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 
@@ -38,37 +39,51 @@ Trainer::Trainer(const Config& config, const Dataset& data, const Ranks& ranks)
 
 void Trainer::measure_memory() {
   measure_step(model_, batches_, config_.data.sequence_length, ranks_.world.size(), arenas_);
-  const FlatRange& mine = ranges_[static_cast<size_t>(ranks_.world.rank())];
+  const MemoryUse program = {kProgramMemory, memory_of_rank()};  // before any rank that shares the process takes more
   const TransportSizes sizes = batches_.transport_sizes();
-  // Nodes are not known yet: the buffers of messages, or of a board, are nearly as large as any.
-  const int64_t ring_bytes =
-      config_.parallel.transport == "mpi" ? mpi_transport_bytes(sizes) : board_bytes_of_rank(sizes);
-  memory_ = memory_plan(parameters_, mine, ring_bytes, batches_, arenas_);
-  agree(ranks_.world, [&] { require_memory_fits(); });
+  const auto plan_with = [&](int64_t ring_bytes) {
+    memory_ =
+        memory_plan(parameters_, ranges_[static_cast<size_t>(ranks_.world.rank())], ring_bytes, batches_, arenas_);
+    memory_.insert(memory_.begin(), program);
+  };
+  // Which ranks share memory is found out with the transport; until then, whatever is the larger.
+  plan_with(config_.parallel.transport == "mpi" ? mpi_transport_bytes(sizes)
+                                                : std::max(mpi_transport_bytes(sizes), board_bytes_of_rank(sizes)));
+  require_memory_fits();
   // What one ring lacks (shared memory, a common node), the others do not know.
   agree(ranks_.world, [&] { transport_ = choose_transport(config_.parallel.transport, sizes, ranks_.ring); });
-  memory_ = memory_plan(parameters_, mine, transport_->bytes(), batches_, arenas_);
-  memory_.insert(memory_.begin(), {kProgramMemory, memory_of_rank()});
+  plan_with(transport_->bytes());
+  require_memory_fits();
 }
 
+// Collective. The lowest rank that lacks memory looks for a way out, while the others wait for it.
 void Trainer::require_memory_fits() const {
   const int64_t needed = bytes_to_take(memory_), available = available_memory() / ranks_.ranks_per_node;
-  if (needed <= available) return;
-  const std::vector<std::string> settings = settings_that_fit(config_, ranks_.ranks_per_node, data_, available);
-  fail(ExitCode::kMemory, "this run needs ", human_bytes(needed), " per rank (", memory_text(memory_),
-       ") but this node has ", human_bytes(available), " left for each rank (", ranks_.ranks_per_node, " here); ",
-       settings.empty()
-           ? "no shorter sequence nor more ranks would do: take a smaller model (model.layers, model.width)"
-           : concat("each of these would fit: ", fmt::format("{}", fmt::join(settings, "; "))));
+  const std::vector<int64_t> lacking =
+      ranks_.world.all_gather(std::max<int64_t>(0, needed - available), "memory needed");
+  const auto first = std::find_if(lacking.begin(), lacking.end(), [](int64_t bytes) { return bytes > 0; });
+  if (first == lacking.end()) return;
+  agree(ranks_.world, [&] {
+    if (ranks_.world.rank() != first - lacking.begin()) return;
+    const std::vector<std::string> settings = settings_that_fit(config_, ranks_.ranks_per_node, data_, available);
+    fail(ExitCode::kMemory, "this run needs ", human_bytes(needed), " per rank (", memory_text(memory_),
+         ") but this node has ", human_bytes(available), " left for each rank (", ranks_.ranks_per_node, " here); ",
+         settings.empty() ? "none of the settings that were tried is enough by itself: take a smaller model "
+                            "(model.layers, model.width), or change several of train.recompute, train.micro_batch, "
+                            "parallel.cp and data.sequence_length"
+                          : concat("each of these would fit: ", fmt::format("{}", fmt::join(settings, "; "))));
+  });
 }
 
 void Trainer::allocate() {
   parameters_.allocate();
   for (Arena* arena : arenas_.all()) arena->commit();
+  batches_.prepare();
   const FlatRange& mine = ranges_[static_cast<size_t>(ranks_.world.rank())];
   optimizer_ = std::make_unique<Optimizer>(parameters_, mine, config_.train);
   parameters_.initialise(mine, static_cast<uint64_t>(config_.run.seed));
   all_gather(parameters_.weights().data<float>(), ranges_, ranks_.world);
+  note_memory(memory_of_rank());
 }
 
 // No more than a few MiB on a rank, and no file that a browser could not open, however long the run's rings and layers.

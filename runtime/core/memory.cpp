@@ -103,7 +103,8 @@ int64_t memory_held() {
     const char* line = std::strstr(text, name.data());
     return line ? std::atoll(line + name.size()) * 1024 : 0;
   };
-  return bytes_of("\nPss_Anon:") + bytes_of("\nPss_Shmem:");
+  const int64_t held = bytes_of("\nPss_Anon:") + bytes_of("\nPss_Shmem:");
+  return held > 0 ? held : bytes_of("\nPss:");  // kernels before 5.3 tell only the sum
 }
 
 std::string human_bytes(int64_t bytes) {

@@ -86,6 +86,20 @@ TEST(RingTransports, HoldTwoBlocksAndThreeGradientsWhateverTheNumberOfRanks) {
       });
 }
 
+TEST(RingTransports, TooLittleSharedMemoryIsSaidOnEveryRank) {
+  constexpr int64_t kHuge = int64_t{1} << 50;
+  run_ranks(3, [&](Group& ring) {
+    const int64_t own = ring.rank() == 1 ? kHuge : 64;  // only one of them needs it
+    try {
+      choose_transport("shared", {own, kHuge, 64}, ring);
+      ADD_FAILURE() << "there is not so much memory";
+    } catch (const UserError& error) {
+      EXPECT_EQ(error.code(), ExitCode::kMemory) << error.what();
+      EXPECT_NE(std::string(error.what()).find("shared memory"), std::string::npos) << error.what();
+    }
+  });
+}
+
 TEST(RingTransports, AreChosenByWhatTheRanksAre) {
   run_ranks(3, [](Group& ring) {
     EXPECT_STREQ(choose_transport("auto", {64, 64, 64}, ring)->name(), "in-process");

@@ -3,6 +3,7 @@ one directory, ports of its own. Debian's slurm-wlm allows several slurmd on one
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 
@@ -106,8 +107,15 @@ class Slurm:
     def stop(self):
         if len(self.daemons) > 1:
             self.run("scancel", "--user=root")
+            annulus.wait_until(lambda: not self.run("squeue", "-h").out.strip(), "the end of all jobs", 60)
         for daemon in reversed(self.daemons):
             annulus.end(daemon)
+        for name in pathlib.Path("/proc").glob("[0-9]*/environ"):  # steps that outlived it
+            try:
+                if str(self.at).encode() in name.read_bytes():
+                    os.kill(int(name.parent.name), signal.SIGKILL)
+            except (OSError, ProcessLookupError):
+                pass  # it has ended meanwhile
 
     def run(self, *command, cwd=None, **changes):
         return annulus.run_command(command, {**self.env, **changes}, cwd)

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """`annulus plan` says what a run then takes."""
+import pathlib
 import re
 
 import annulus_runner as annulus
@@ -63,11 +64,16 @@ class Plan(annulus.TestCase):
 
     def test_settings_that_would_fit_are_named_and_do(self):
         """Each that the message names, taken by itself, is planned to fit into the memory that there is."""
-        run = TinyRun(self.directory / "too much", {"data.sequence_length": 2000, "data.global_batch": 64, "train.micro_batch": 64,
-                                                    "model.width": 8192, "model.heads": 64, "model.kv_heads": 64})
+        # 64 sequences of such a model take about 45 MB for each token of theirs: four times what this machine has.
+        length = max(2000, 4 * int(re.search(r"MemAvailable: +(\d+) kB", pathlib.Path("/proc/meminfo").read_text())[1]) // 44000)
+        run = TinyRun(self.directory / "too much", {
+            "data.sequence_length": length, "data.global_batch": 64, "train.micro_batch": 64, "train.validate_every": 4,
+            "model.width": 8192, "model.heads": 64, "model.kv_heads": 64})
+        annulus.write_text(run.directory / "text.txt", sums=length)
         refused = run.train()
         self.assertFails(refused, 71, "this run needs", "each of these would fit")
         left = re.search(r"this node has (\S+) GiB left", refused.err)[1]
+        self.assertIn("--data.sequence_length", refused.err)
         settings = re.findall(r"--([a-z_.]+=\w+)", refused.err.split("would fit:")[1])
         self.assertGreaterEqual(len(settings), 2, refused.err)
         for setting in settings:
