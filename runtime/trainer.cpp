@@ -30,7 +30,8 @@ Trainer::Trainer(const Config& config, const Dataset& data, const Ranks& ranks)
             .code_version = version_text(),
             .config_text = config_text(config),
             .seed = config.run.seed,
-            .data_digest = data.digest()};
+            .data_digest = data.digest(),
+            .tokenizer_digest = data.tokenizer() ? data.tokenizer()->digest() : ""};
   batches_.expect_all(ranks.dims.replica_of(ranks.world.rank()), ranks.dims.dp);
   measure_memory();
   allocate();
@@ -43,16 +44,18 @@ void Trainer::measure_memory() {
   // Nodes are not known yet: the buffers of messages, or of a board, are nearly as large as any.
   const int64_t ring_bytes =
       config_.parallel.transport == "mpi" ? mpi_transport_bytes(sizes) : board_bytes_of_rank(sizes);
-  memory_ = memory_plan(parameters_, mine, ring_bytes, batches_, arenas_);
+  memory_ = memory_plan(parameters_, mine, ring_bytes, batches_, arenas_, data_.memory_bytes());
   agree(ranks_.world, [&] { require_memory_fits(); });
   // What one ring lacks (shared memory, a common node), the others do not know.
   agree(ranks_.world, [&] { transport_ = choose_transport(config_.parallel.transport, sizes, ranks_.ring); });
-  memory_ = memory_plan(parameters_, mine, transport_->bytes(), batches_, arenas_);
-  memory_.insert(memory_.begin(), {kProgramMemory, memory_of_rank()});
+  memory_ = memory_plan(parameters_, mine, transport_->bytes(), batches_, arenas_, data_.memory_bytes());
+  memory_.insert(memory_.begin(), {kProgramMemory, std::max<int64_t>(0, memory_of_rank() - data_.memory_bytes())});
 }
 
 void Trainer::require_memory_fits() const {
-  const int64_t needed = bytes_to_take(memory_), available = available_memory() / ranks_.ranks_per_node;
+  const int64_t needed = bytes_to_take(memory_);
+  // The dataset is needed, too, and there already.
+  const int64_t available = available_memory() / ranks_.ranks_per_node + data_.memory_bytes();
   if (needed <= available) return;
   const std::vector<std::string> settings = settings_that_fit(config_, ranks_.ranks_per_node, data_, available);
   fail(ExitCode::kMemory, "this run needs ", human_bytes(needed), " per rank (", memory_text(memory_),
@@ -158,9 +161,10 @@ StepStats Trainer::step() {
 }
 
 ValidationStats Trainer::validate() {
-  constexpr int64_t kParts = 16;              // of the sequence, for the loss by position
-  std::vector<double> sums(2 * kParts, 0.0);  // nats, then labels
+  constexpr int64_t kParts = 16;                  // of the sequence, for the loss by position
+  std::vector<double> sums(2 * kParts + 1, 0.0);  // nats, then labels, then bytes of labels
   const int64_t S = config_.data.sequence_length;
+  const Tokenizer* tokenizer = data_.tokenizer();
   Workspace memory = workspace();
   for (const ValidationRows& rows :
        batches_.rows_to_validate(ranks_.dims.replica_of(ranks_.world.rank()), ranks_.dims.dp)) {
@@ -173,7 +177,11 @@ ValidationStats Trainer::validate() {
       for (const int64_t position : made.positions) {
         const auto part = static_cast<size_t>(position * kParts / S);
         sums[part] += static_cast<double>(*loss++);
-        sums[part + kParts] += *label++ >= 0 ? 1.0 : 0.0;
+        if (*label >= 0) {
+          sums[part + kParts] += 1.0;
+          if (tokenizer) sums[2 * kParts] += static_cast<double>(tokenizer->bytes_of(*label));
+        }
+        ++label;
       }
   }
   ranks_.world.sum_in_place(sums, "the validation loss");
@@ -186,6 +194,7 @@ ValidationStats Trainer::validate() {
     labels += sums[part + kParts];
   }
   stats.loss = total / labels;
+  if (tokenizer && !tokenizer->is_bytes()) stats.loss_per_byte = total / sums[2 * kParts];
   return stats;
 }
 

@@ -142,7 +142,9 @@ CONFIGS = {
                                           changes={"train.decay_steps": 3}),
     "a schedule with a typo": Case(64, ["train.schedule", 'did you mean "cosine"'],
                                    changes={"train.schedule": "cosin"}),
-    "an unknown tokenizer": Case(64, ["data.tokenizer", "bytes"], changes={"data.tokenizer": "gpt2"}),
+    "an unknown tokenizer": Case(64, ["data.tokenizer", "bytes", "NAME.model"], changes={"data.tokenizer": "gpt2"}),
+    "a tokenizer for token ids": Case(64, ["data.tokenizer", "token ids", 'at "bytes"'], changes={
+        "data.tokenizer": "good.model", "data.path": "text.bin"}),
     # shapes
     "a sequence of no token": Case(64, ["data.sequence_length = 0", "from 1"], changes={"data.sequence_length": 0}),
     "a sequence of less than none": Case(64, ["data.sequence_length = -1", "from 1"],
