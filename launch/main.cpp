@@ -290,8 +290,12 @@ std::string problem_of(int argc, char** argv, const std::vector<std::string>& co
     const std::string word = argv[i];
     if (word.starts_with("--") && word.ends_with("=")) return "'" + word + "' gives no value; write one behind the =";
   }
-  if (argc > 2 && argv[1] == std::string("bench") && argv[2][0] != '-' && argv[2] != std::string("attention"))
-    return fmt::format("there is no benchmark '{}'; there is: annulus bench attention", argv[2]);
+  for (const auto& [above, below] : {std::pair("bench", std::vector<std::string>{"attention"}),
+                                     std::pair("tokenizer", std::vector<std::string>{"train", "show"})})
+    if (argc > 2 && argv[1] == std::string(above) && argv[2][0] != '-' &&
+        std::find(below.begin(), below.end(), argv[2]) == below.end())
+      return fmt::format("there is no command '{0} {1}'; there is: annulus {0} {2}", above, argv[2],
+                         fmt::join(below, ", annulus " + std::string(above) + " "));
   if (argc < 2 || argv[1][0] == '-' || std::find(commands.begin(), commands.end(), argv[1]) != commands.end())
     return {};
   const std::string near = nearest(argv[1], commands);

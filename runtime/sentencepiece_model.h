@@ -28,7 +28,8 @@ class SentencePieceModel {
   /// The token of a single byte; -1 where there is none.
   int32_t byte_token(unsigned char byte) const { return byte_tokens_[byte]; }
 
-  /// The tokens of `plain`, a text whose plain_length() is all of it. Any thread may call it.
+  /// The tokens of `plain`, a text whose plain_length() is all of it; none where the library gives up. Any thread may
+  /// call it.
   std::vector<int> encode(std::string_view plain) const;
 
  private:

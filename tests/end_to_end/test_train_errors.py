@@ -236,7 +236,7 @@ PROGRAM = {
     "an option without its value": Case(64, ["--transport=", "write one"], "train", "none.toml", "--transport="),
     "attention without files": Case(64, ["in is required", "--help"], "attention"),
     "bench without a subject": Case(64, ["subcommand", "--help"], "bench"),
-    "a benchmark with a typo": Case(64, ["there is no benchmark 'atention'", "bench attention"], "bench", "atention"),
+    "a benchmark with a typo": Case(64, ["there is no command 'bench atention'", "annulus bench attention"], "bench", "atention"),
     "a benchmark of no token": Case(64, ["--length", "1 to"], "bench", "attention", "--length=0"),
     "a benchmark of odd width": Case(64, ["--width", "8 to"], "bench", "attention", "--width=7"),
     "sample at nan": Case(64, ["--temperature", "0 to 100"], "sample", "folder", "--prompt=x", "--temperature=nan"),
