@@ -5,6 +5,7 @@
 
 #include "comm/agree.h"
 #include "launch/commands.h"
+#include "launch/output_path.h"
 #include "runtime/core/log.h"
 #include "runtime/run_directory.h"
 #include "runtime/sentencepiece_train.h"
@@ -53,6 +54,7 @@ void tokenizer_train(const TokenizerTrainOptions& options, Group& processes) {
   std::error_code none;
   require(options.force || !std::filesystem::exists(options.model, none), "'", options.model,
           "' exists already; runs may be using it: choose another name, or replace it with --force");
+  require_output_path(options.model, "OUT.model");
   const TextFile text = open_text_file(options.text, format, "TEXT");
   std::string model;
   try {
@@ -61,7 +63,7 @@ void tokenizer_train(const TokenizerTrainOptions& options, Group& processes) {
     fail(error.code(), "'", options.text, "': ", error.what());
   }
   write_file(options.model, model);
-  const Tokenizer made(options.model, "OUT");
+  const Tokenizer made(options.model, "OUT.model");
   log::inform(fmt::format("{}: {} tokens, learnt from {} bytes in {} document{}", options.model, made.size(),
                           text.text.size(), text.document_starts.size(), text.document_starts.size() == 1 ? "" : "s"));
   log::inform(fmt::format("train with: --data.tokenizer={} --model.vocab={}", options.model, made.size()));

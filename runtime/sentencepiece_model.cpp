@@ -70,10 +70,10 @@ std::string load_problem(sentencepiece::SentencePieceProcessor& processor, const
 
 }  // namespace
 
-SentencePieceModel::SentencePieceModel(const std::string& bytes)
+SentencePieceModel::SentencePieceModel(std::string_view bytes)
     : processor_(std::make_unique<sentencepiece::SentencePieceProcessor>()), byte_tokens_(256, -1) {
   require_whole(bytes);
-  const std::string problem = load_problem(*processor_, bytes + std::string(kNoNormalization));
+  const std::string problem = load_problem(*processor_, concat(bytes, kNoNormalization));
   require(ExitCode::kData, problem.empty(), "SentencePiece says ", printable_text(problem));
   const int size = processor_->GetPieceSize();
   for (int id = 0; id < size; ++id) {

@@ -16,7 +16,7 @@ namespace annulus {
 class SentencePieceModel {
  public:
   /// `bytes`: what is in a .model file. Throws UserError (65) saying what is wrong with them.
-  explicit SentencePieceModel(const std::string& bytes);
+  explicit SentencePieceModel(std::string_view bytes);
   ~SentencePieceModel();
 
   int64_t size() const { return static_cast<int64_t>(texts_.size()); }

@@ -12,14 +12,15 @@ namespace annulus {
 Tokenizer::Tokenizer(const std::string& name, const std::string& key) : name_(name) {
   if (name == "bytes") return;
   const MappedFile file(name, key);
-  file_content_.assign(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
-  digest_ = digest_of(file_content_);
+  const std::string_view content(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
   try {
-    model_ = std::make_unique<SentencePieceModel>(file_content_);
+    model_ = std::make_unique<SentencePieceModel>(content);
   } catch (const UserError& error) {
     fail(error.code(), key, ": '", name, "' is no SentencePiece model, or a damaged one: ", error.what(),
          "; copy it again, or make one with annulus tokenizer train");
   }
+  file_content_ = content;
+  digest_ = digest_of(file_content_);
 }
 
 size_t Tokenizer::encode(std::string_view text, std::vector<int32_t>& tokens) const {
