@@ -98,8 +98,9 @@ void validate_data(const DataConfig& data, const ModelConfig& model, const Train
   require(data.tokenizer == "bytes" || data.tokenizer.ends_with(".model"),
           "data.tokenizer = ", printable_text(quoted_text(data.tokenizer)),
           " is neither \"bytes\" nor the path of a SentencePiece model; name a file NAME.model");
-  require(data.tokenizer == "bytes" || is_text, "data.tokenizer = ", printable_text(quoted_text(data.tokenizer)),
-          " cuts text into tokens, but data.path holds token ids; leave data.tokenizer at \"bytes\", or give the text");
+  const std::string format = data.format != "auto" ? data.format : is_text ? "text" : "tokens";
+  require_supported(Command::kTrain,
+                    {{"data", format}, {"tokenizer", data.tokenizer == "bytes" ? "bytes" : "sentencepiece"}});
   require(!is_text || data.tokenizer != "bytes" || model.vocab >= kByteValues, "model.vocab = ", model.vocab,
           " is too small for data.tokenizer = \"bytes\", which makes tokens 0 to ", kByteValues - 1,
           "; set model.vocab to ", kByteValues, " or more");
