@@ -1,5 +1,6 @@
 // annulus: reads the command line and turns whatever goes wrong into one message and one exit code.
 #include <fmt/format.h>
+#include <malloc.h>
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
@@ -304,6 +305,8 @@ std::string problem_of(int argc, char** argv, const std::vector<std::string>& co
 }
 
 int main_of(int argc, char** argv) {
+  // Left alone, malloc keeps what was freed as soon as one large block was: a run would hold more than it announces.
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
   std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an error of that write, not the end of the run
   CLI::App app("annulus trains transformers on sequences too long for one device, by ring attention.", "annulus");
   app.set_version_flag("--version", version_page);

@@ -209,6 +209,18 @@ class Tokenizer(annulus.TestCase):
         digest = re.search(r"XXH3-128 +(\w+)", shown)[1]
         self.assertRegex(result.out, f"tokenizer digest +{digest}")
 
+    def test_memory_is_as_announced(self):
+        """Also behind a text of some length, whose encoding takes and frees memory before the run is planned."""
+        run = self.make("memory", {"model.width": 320, "model.layers": 3, "model.heads": 5, "model.kv_heads": 5,
+                                   "data.sequence_length": 500, "data.validation_fraction": 0.001, "train.steps": 2,
+                                   "data.path": "long.txt"})
+        (run.directory / "long.txt").write_text(self.text.read_text() * 250)
+        result = run.train()
+        self.assertDone(result)
+        self.assertRegex(result.out, r"dataset \d")
+        planned, used = re.search(r"memory of all ranks: (\S+) MiB planned, at most (\S+) MiB used", result.out).groups()
+        self.assertAlmostEqual(float(used) / float(planned), 1.0, delta=0.05, msg=result.out)
+
     def test_plan_counts_the_tokens(self):
         result = annulus.run(["plan", "config.toml"], cwd=self.trained.directory)
         self.assertDone(result)
