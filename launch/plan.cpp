@@ -103,9 +103,9 @@ void plan(const PlanOptions& options, Group& processes) {
   cpu::set_num_threads(static_cast<int>(threads));  // each has scratch memory of its own
   PlannedRank rank(config, options.ranks_per_node, data);
   const int64_t S = config.data.sequence_length, ranks = config.parallel.dp * config.parallel.cp;
-  const int64_t available =
-      options.memory_gib > 0.0 ? static_cast<int64_t>(options.memory_gib * kGiB)
-                               : available_memory() + data.memory_bytes();  // which is needed, too, and there already
+  const int64_t available = options.memory_gib > 0.0
+                                ? static_cast<int64_t>(options.memory_gib * kGiB)
+                                : available_memory() + data.memory_bytes();  // which is needed, too, and there already
   log::inform(fmt::format("{} rank{} = dp {} x cp {}, {} placement; {} sequences of {} tokens per step", ranks,
                           ranks == 1 ? "" : "s", config.parallel.dp, config.parallel.cp, config.parallel.placement,
                           config.data.global_batch, S));
