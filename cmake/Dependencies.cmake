@@ -36,6 +36,19 @@ add_library(xxhash::xxhash SHARED IMPORTED)
 set_target_properties(xxhash::xxhash PROPERTIES IMPORTED_LOCATION ${XXHASH_LIBRARY}
                                                 INTERFACE_INCLUDE_DIRECTORIES ${XXHASH_INCLUDE_DIR})
 
+# Debian has no CMake config of it.
+find_path(SENTENCEPIECE_INCLUDE_DIR sentencepiece_processor.h)
+find_library(SENTENCEPIECE_LIBRARY sentencepiece)
+find_library(SENTENCEPIECE_TRAIN_LIBRARY sentencepiece_train)
+foreach(part INCLUDE_DIR LIBRARY TRAIN_LIBRARY)
+  annulus_require(SENTENCEPIECE_${part} "SentencePiece (tokenizers)" "libsentencepiece-dev")
+endforeach()
+add_library(sentencepiece::sentencepiece SHARED IMPORTED)
+set_target_properties(sentencepiece::sentencepiece PROPERTIES
+  IMPORTED_LOCATION ${SENTENCEPIECE_TRAIN_LIBRARY}
+  INTERFACE_INCLUDE_DIRECTORIES ${SENTENCEPIECE_INCLUDE_DIR}
+  INTERFACE_LINK_LIBRARIES ${SENTENCEPIECE_LIBRARY})
+
 find_package(tomlplusplus QUIET CONFIG)
 annulus_require(tomlplusplus_FOUND "toml++ (config files)" "libtomlplusplus-dev")
 

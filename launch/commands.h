@@ -53,6 +53,21 @@ struct ReportOptions {
 };
 void report(const ReportOptions& options, Group& processes);
 
+struct TokenizerTrainOptions {
+  std::string text, model;      // paths: what is read, what is written
+  std::string format = "auto";  // of the text, as data.format
+  std::string type = "bpe";     // or "unigram"
+  int64_t vocab = 8192;         // tokens of the model
+  bool force = false;           // whether an existing file is replaced
+};
+void tokenizer_train(const TokenizerTrainOptions& options, Group& processes);
+
+struct TokenizerShowOptions {
+  std::string model;  // path
+  std::string text;   // to cut into tokens; "" for none
+};
+void tokenizer_show(const TokenizerShowOptions& options, Group& processes);
+
 struct SampleOptions {
   std::string checkpoint;  // a checkpoint, or a run directory (its newest)
   std::string prompt;

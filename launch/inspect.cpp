@@ -35,6 +35,7 @@ void print_state(const std::string& path, const Manifest& manifest) {
   print("code version", printable_text(state.code_version));
   print("config digest", manifest.config_digest);
   print("text digest", printable_text(state.data_digest));
+  if (!state.tokenizer_digest.empty()) print("tokenizer digest", state.tokenizer_digest);
 }
 
 void print_files(const std::vector<InspectedFile>& files) {
@@ -98,7 +99,8 @@ nlohmann::json as_json(const std::string& path, const Inspection& found) {
               {"schema_version", kSchemaVersion},
               {"code_version", state.code_version},
               {"config_digest", found.manifest.config_digest},
-              {"text_digest", state.data_digest}});
+              {"text_digest", state.data_digest},
+              {"tokenizer_digest", state.tokenizer_digest}});
   for (const InspectedFile& file : found.files) all["files"].push_back(as_json(file));
   all["tensors"] = nlohmann::json::array();
   for (const InspectedTensor& tensor : found.tensors) all["tensors"].push_back(as_json(tensor));

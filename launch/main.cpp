@@ -1,5 +1,6 @@
 // annulus: reads the command line and turns whatever goes wrong into one message and one exit code.
 #include <fmt/format.h>
+#include <malloc.h>
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
@@ -187,6 +188,43 @@ void add_report(CLI::App& app, Work& command) {
   sub->callback([=, &command] { command = [=](Group& processes) { report(*o, processes); }; });
 }
 
+void add_tokenizer_train(CLI::App& app, Work& command) {
+  auto* sub = app.add_subcommand("train", "Learn a SentencePiece model from a text");
+  auto o = std::make_shared<TokenizerTrainOptions>();
+  sub->add_option("text", o->text, "The text to learn from: all of it is read")->required();
+  sub->add_option("model", o->model, "The file to write, NAME.model")->required();
+  sub->add_option("--vocab", o->vocab, "Tokens it shall have, 256 single bytes among them")
+      ->capture_default_str()
+      ->check(CLI::Range(258, 1 << 24));
+  sub->add_option("--type", o->type, "bpe: pairs are merged, most frequent first; unigram: the likeliest cut of a text")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"bpe", "unigram"}));
+  sub->add_option("--format", o->format, "text; jsonl: the \"text\" of each line; auto: by the file's name")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "text", "jsonl"}));
+  sub->add_flag("--force", o->force, "Replace the file if it exists");
+  sub->footer(
+      "Text is never altered: what the tokens stand for, one behind the other, is the text, byte for byte.\n"
+      "  annulus tokenizer train data/kjv.txt data/kjv.model --vocab=4096\n"
+      "  launch/run.sh -np 4 -- train configs/quickstart.toml --data.tokenizer=data/kjv.model --model.vocab=4096");
+  sub->callback([=, &command] { command = [=](Group& processes) { tokenizer_train(*o, processes); }; });
+}
+
+void add_tokenizer_show(CLI::App& app, Work& command) {
+  auto* sub = app.add_subcommand("show", "What a SentencePiece model has, and how it cuts a text");
+  auto o = std::make_shared<TokenizerShowOptions>();
+  sub->add_option("model", o->model, "The model's file")->required();
+  sub->add_option("--text", o->text, "Also show the tokens of this text");
+  sub->callback([=, &command] { command = [=](Group& processes) { tokenizer_show(*o, processes); }; });
+}
+
+void add_tokenizer(CLI::App& app, Work& command) {
+  auto* sub = app.add_subcommand("tokenizer", "Make a SentencePiece model from a text, or look at one (one rank)");
+  sub->require_subcommand(1);
+  add_tokenizer_train(*sub, command);
+  add_tokenizer_show(*sub, command);
+}
+
 void add_sample(CLI::App& app, Work& command) {
   auto* sub = app.add_subcommand("sample", "Some text from a trained model (one rank)");
   auto o = std::make_shared<SampleOptions>();
@@ -253,8 +291,12 @@ std::string problem_of(int argc, char** argv, const std::vector<std::string>& co
     const std::string word = argv[i];
     if (word.starts_with("--") && word.ends_with("=")) return "'" + word + "' gives no value; write one behind the =";
   }
-  if (argc > 2 && argv[1] == std::string("bench") && argv[2][0] != '-' && argv[2] != std::string("attention"))
-    return fmt::format("there is no benchmark '{}'; there is: annulus bench attention", argv[2]);
+  for (const auto& [above, below] : {std::pair("bench", std::vector<std::string>{"attention"}),
+                                     std::pair("tokenizer", std::vector<std::string>{"train", "show"})})
+    if (argc > 2 && argv[1] == std::string(above) && argv[2][0] != '-' &&
+        std::find(below.begin(), below.end(), argv[2]) == below.end())
+      return fmt::format("there is no command '{0} {1}'; there is: annulus {0} {2}", above, argv[2],
+                         fmt::join(below, ", annulus " + std::string(above) + " "));
   if (argc < 2 || argv[1][0] == '-' || std::find(commands.begin(), commands.end(), argv[1]) != commands.end())
     return {};
   const std::string near = nearest(argv[1], commands);
@@ -263,6 +305,8 @@ std::string problem_of(int argc, char** argv, const std::vector<std::string>& co
 }
 
 int main_of(int argc, char** argv) {
+  // Left alone, malloc keeps what was freed as soon as one large block was: a run would hold more than it announces.
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
   std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an error of that write, not the end of the run
   CLI::App app("annulus trains transformers on sequences too long for one device, by ring attention.", "annulus");
   app.set_version_flag("--version", version_page);
@@ -281,8 +325,10 @@ int main_of(int argc, char** argv) {
   add_bench(app, command);
   add_inspect(app, command);
   add_report(app, command);
+  add_tokenizer(app, command);
   add_sample(app, command);
-  std::string problem = problem_of(argc, argv, {"train", "plan", "attention", "bench", "inspect", "report", "sample"});
+  std::string problem =
+      problem_of(argc, argv, {"train", "plan", "attention", "bench", "inspect", "report", "tokenizer", "sample"});
   try {
     if (problem.empty()) app.parse(argc, argv);
   } catch (const CLI::Success& help) {

@@ -11,6 +11,7 @@
 #include "runtime/config_file.h"
 #include "runtime/core/log.h"
 #include "runtime/core/memory.h"
+#include "runtime/open_dataset.h"
 #include "runtime/planned_rank.h"
 
 namespace annulus {
@@ -94,15 +95,17 @@ void plan(const PlanOptions& options, Group& processes) {
     config.parallel.cp = options.ranks / config.parallel.dp;
   }
   cpu::choose_isa(config.parallel.isa);
+  const std::unique_ptr<const Dataset> opened = open_dataset(config, config.data.tokenizer, processes);
+  const Dataset& data = *opened;
   const int64_t cores = std::max(1u, std::thread::hardware_concurrency()),
                 planned = config.parallel.dp * config.parallel.cp;
   const int64_t threads = config.parallel.threads > 0 ? config.parallel.threads : std::max<int64_t>(1, cores / planned);
   cpu::set_num_threads(static_cast<int>(threads));  // each has scratch memory of its own
-  const Dataset data(config.data);
   PlannedRank rank(config, options.ranks_per_node, data);
   const int64_t S = config.data.sequence_length, ranks = config.parallel.dp * config.parallel.cp;
-  const int64_t available =
-      options.memory_gib > 0.0 ? static_cast<int64_t>(options.memory_gib * kGiB) : available_memory();
+  const int64_t available = options.memory_gib > 0.0
+                                ? static_cast<int64_t>(options.memory_gib * kGiB)
+                                : available_memory() + data.memory_bytes();  // which is needed, too, and there already
   log::inform(fmt::format("{} rank{} = dp {} x cp {}, {} placement; {} sequences of {} tokens per step", ranks,
                           ranks == 1 ? "" : "s", config.parallel.dp, config.parallel.cp, config.parallel.placement,
                           config.data.global_batch, S));

@@ -2,6 +2,7 @@
 // very forward pass of training, so that what is sampled is what was trained.
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <iostream>
 #include <numeric>
 
@@ -12,6 +13,7 @@
 #include "launch/rank_env.h"
 #include "runtime/config_file.h"
 #include "runtime/planned_rank.h"
+#include "runtime/run_directory.h"
 #include "runtime/trainer.h"
 
 namespace annulus {
@@ -60,6 +62,18 @@ class Sampler {
   Transformer model_;
 };
 
+// The tokenizer of a run: the copy in its directory, or where a checkpoint lies alone the file that the config names.
+Tokenizer tokenizer_of(const std::string& checkpoint, const Config& config, const std::string& digest) {
+  namespace fs = std::filesystem;
+  std::error_code none;
+  const std::string& given = config.data.tokenizer;
+  const fs::path copy = fs::absolute(checkpoint, none).parent_path().parent_path() / kTokenizerName;
+  Tokenizer tokenizer(given == "bytes" || !fs::exists(copy, none) ? given : copy.string());
+  require(ExitCode::kData, tokenizer.digest() == digest, "'", tokenizer.name(),
+          "' is not the tokenizer that checkpoint '", checkpoint, "' was trained with; restore it");
+  return tokenizer;
+}
+
 int32_t draw(const std::vector<float>& logits, const SampleOptions& options, const CounterRng& rng, int64_t index) {
   std::vector<int32_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
@@ -92,20 +106,25 @@ void sample(const SampleOptions& options, Group& processes) {
   });
   share_of_node(processes, options.threads);
   const std::string checkpoint = find_checkpoint(options.checkpoint);
-  const Config config = parse_config(read_run_state(checkpoint).config_text, checkpoint);
+  const RunState state = read_run_state(checkpoint);
+  const Config config = parse_config(state.config_text, checkpoint);
   require(reads_text(config.data), "the model in '", checkpoint, "' was trained on token ids ('", config.data.path,
           "'), for which sample has no text; it writes what models of text have learnt");
+  const Tokenizer tokenizer = tokenizer_of(checkpoint, config, state.tokenizer_digest);
+  std::vector<int32_t> text;
+  const size_t read = tokenizer.encode(options.prompt, text);
+  require(read == options.prompt.size(), "--prompt: the tokenizer '", tokenizer.name(),
+          "' has no token for what stands at byte ", read, "; leave it out");
   Sampler sampler(checkpoint, config, processes);
   const CounterRng rng(static_cast<uint64_t>(options.seed), "sample");
-  std::vector<int32_t> text;
-  for (const char c : options.prompt) text.push_back(static_cast<unsigned char>(c));
   std::cout << options.prompt << std::flush;
   for (int64_t i = 0; i < options.length; ++i) {
     const size_t context = std::min(text.size(), static_cast<size_t>(config.data.sequence_length));
-    const std::vector<float> logits = sampler.logits_after(std::span(text).last(context));
+    std::vector<float> logits = sampler.logits_after(std::span(text).last(context));
+    logits.resize(static_cast<size_t>(tokenizer.size()));  // what model.vocab has beyond it is never in a text
     const int32_t token = draw(logits, options, rng, i);
     text.push_back(token);
-    std::cout << static_cast<char>(token) << std::flush;
+    std::cout << tokenizer.text_of(token) << std::flush;
   }
   std::cout << "\n";
 }

@@ -15,6 +15,7 @@ packages=(
   libdnnl-dev      # oneDNN: matrix products
   libhdf5-dev      # checkpoints, tensors from files
   libxxhash-dev    # digests of checkpoint files
+  libsentencepiece-dev  # tokenizers: trains and runs them
   libtomlplusplus-dev  # config files
   nlohmann-json3-dev   # metrics, benchmark rows
   libcli11-dev     # the command line

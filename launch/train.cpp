@@ -1,6 +1,7 @@
 // annulus train: one run, from its config to its last checkpoint.
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <iostream>
 
 #include "comm/agree.h"
@@ -11,6 +12,7 @@
 #include "runtime/core/log.h"
 #include "runtime/core/memory.h"
 #include "runtime/machine_file.h"
+#include "runtime/open_dataset.h"
 #include "runtime/report/page.h"
 #include "runtime/resume.h"
 #include "runtime/run_directory.h"
@@ -20,6 +22,8 @@
 
 namespace annulus {
 namespace {
+
+namespace fs = std::filesystem;
 
 void say_what_runs(const Config& config, const Trainer& trainer, const Ranks& ranks, const NodeShare& share) {
   const int64_t ranks_here = share.ranks_per_node, cores = share.cores_per_node;
@@ -111,6 +115,32 @@ void run_steps(const Config& config, Trainer& trainer, Metrics& metrics, const R
   }
 }
 
+// Where the tokenizer is: at data.tokenizer, or where that is gone (a run that moved) in the directory of the run.
+std::string tokenizer_of(const Config& config, bool resuming) {
+  std::error_code none;
+  const std::string& given = config.data.tokenizer;
+  const std::string copy = config.run.directory + "/" + config.run.name + "/" + kTokenizerName;
+  if (!resuming || given == "bytes" || fs::exists(given, none) || !fs::exists(copy, none)) return given;
+  log::inform("data.tokenizer: '" + given + "' is gone; taking the run's copy '" + copy + "'");
+  return copy;
+}
+
+void say_tokens(const Config& config, const Dataset& data) {
+  const Tokenizer* tokenizer = data.tokenizer();
+  if (!tokenizer || tokenizer->is_bytes()) return;
+  const int64_t all = data.validation().end;
+  log::inform(fmt::format("tokenizer: {}, {} tokens; the text is {} of them, {:.2f} bytes each", tokenizer->name(),
+                          tokenizer->size(), all, static_cast<double>(data.text_bytes()) / static_cast<double>(all)));
+  if (tokenizer->size() < config.model.vocab)
+    log::inform(fmt::format("note: model.vocab = {} is more than the tokenizer's {}; the last {} are never in a text",
+                            config.model.vocab, tokenizer->size(), config.model.vocab - tokenizer->size()));
+}
+
+void keep_tokenizer(const Dataset& data, const std::string& run_directory) {
+  if (data.tokenizer() && !data.tokenizer()->is_bytes())
+    write_file(run_directory + "/" + kTokenizerName, data.tokenizer()->file_content());
+}
+
 void train_on(const Config& config, const TrainOptions& options, Group& world) {
   const ParallelConfig& parallel = config.parallel;
   const ParallelDims dims = {static_cast<int>(parallel.dp), static_cast<int>(parallel.cp)};
@@ -125,29 +155,28 @@ void train_on(const Config& config, const TrainOptions& options, Group& world) {
   world.set_timeout(parallel.timeout_seconds);
   const NodeShare share = share_of_node(world, static_cast<int>(parallel.threads));
   const std::unique_ptr<Group> ring = world.split(dims.replica_of(world.rank()));
-  const std::unique_ptr<Dataset> data = agree(world, [&] {
-    auto read = std::make_unique<Dataset>(config.data);
-    read->require_in_vocabulary(config.model.vocab);
-    require(ExitCode::kData, config.train.validate_every == 0 || read->validation().size() > 1,
+  const bool resuming = !options.resume.empty();
+  const std::unique_ptr<const Dataset> data = open_dataset(config, tokenizer_of(config, resuming), world);
+  agree(world, [&] {
+    data->require_in_vocabulary(config.model.vocab);
+    require(ExitCode::kData, config.train.validate_every == 0 || data->validation().size() > 1,
             "data.path: ", config.data.validation_fraction, " (data.validation_fraction) of '", config.data.path,
             "' leaves nothing to predict for validation; raise it, or set train.validate_every to 0");
-    return read;
   });
-  require_same(ExitCode::kData, data->digest(), "the text '" + config.data.path + "'",
-               "every rank must see the same file", world);
-
-  const bool resuming = !options.resume.empty();
   RunDirectory directory(config.run, resuming ? RunDirectory::Mode::kResume : RunDirectory::Mode::kNew, world);
   const std::string& path = directory.path();
   const Ranks ranks = {world, *ring, dims, share.ranks_per_node, measure_peak_flops(world, share)};
   Trainer trainer(config, *data, ranks);
   const std::string checkpoint = resuming ? resume(options.resume, path, config, trainer, world) : "";
   agree(world, [&] {
-    if (world.rank() == 0) write_file(path + "/config.toml", config_text(config));
+    if (world.rank() != 0) return;
+    keep_tokenizer(*data, path);
+    write_file(path + "/config.toml", config_text(config));
   });
   directory.keep();
   Metrics metrics(path, trainer.state().step, config.train.steps, world.rank() == 0);
   say_what_runs(config, trainer, ranks, share);
+  say_tokens(config, *data);
   if (trainer.state().step < config.train.steps) save_machine(trainer, ranks, share, path);
   if (resuming)
     log::inform(checkpoint.empty() ? "--resume=latest: no checkpoint yet, starting at step 0"

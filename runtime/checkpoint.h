@@ -32,7 +32,8 @@ struct RunState {
   int64_t tokens = 0;       // tokens trained on
   int64_t rows = 0;         // training rows taken: the global data cursor
   int64_t seed = 0;
-  std::string data_digest;  // of the text (Dataset::digest)
+  std::string data_digest;            // of the text (Dataset::digest)
+  std::string tokenizer_digest = "";  // of the SentencePiece model; empty where there is none
 };
 
 struct SavedCheckpoint {

@@ -85,6 +85,15 @@ class Lines {
     return std::string(text);
   }
 
+  // Of the text, and where a SentencePiece model cut it "DIGEST tokenizer DIGEST".
+  void take_data(RunState& state) {
+    constexpr std::string_view kBetween = " tokenizer ";
+    const std::string_view line = take("data");
+    const size_t between = line.find(kBetween);
+    state.data_digest = line.substr(0, between);
+    if (between != std::string_view::npos) state.tokenizer_digest = digest(line.substr(between + kBetween.size()));
+  }
+
   ManifestFile take_file() {
     const std::string_view line = take("file");
     const size_t first = line.find(' '), second = line.find(' ', first + 1);
@@ -122,12 +131,14 @@ bool is_part_name(const std::string& name) {
 
 std::string manifest_text(const Manifest& manifest) {
   const RunState& state = manifest.state;
-  invariant(on_one_line(state.run_name) && on_one_line(state.code_version) && on_one_line(state.data_digest),
+  invariant(on_one_line(state.run_name) && on_one_line(state.code_version) && on_one_line(state.data_digest) &&
+                on_one_line(state.tokenizer_digest),
             "a run's name, version or data digest has control characters");
+  const std::string tokenizer = state.tokenizer_digest.empty() ? "" : " tokenizer " + state.tokenizer_digest;
   std::string text =
       fmt::format("{}{}\nrun {}\nstep {}\nranks {}\nconfig {}\ndata {}\ntokens {}\nrows {}\nseed {}\nversion {}\n",
                   kMagic, kSchemaVersion, state.run_name, state.step, manifest.ranks, manifest.config_digest,
-                  state.data_digest, state.tokens, state.rows, state.seed, state.code_version);
+                  state.data_digest + tokenizer, state.tokens, state.rows, state.seed, state.code_version);
   for (const ManifestFile& file : manifest.files)
     text += fmt::format("file {} {} {}\n", file.name, file.bytes, file.digest);
   return text + fmt::format("digest {}\n", digest_of(text));
@@ -148,7 +159,7 @@ Manifest parse_manifest(const std::string& text) {
   manifest.state.step = lines.take_number("step", 0);
   manifest.ranks = lines.take_number("ranks", 1);
   manifest.config_digest = lines.digest(lines.take("config"));
-  manifest.state.data_digest = lines.take("data");
+  lines.take_data(manifest.state);
   manifest.state.tokens = lines.take_number("tokens", 0);
   manifest.state.rows = lines.take_number("rows", 0);
   manifest.state.seed = lines.take_number("seed", INT64_MIN);

@@ -96,6 +96,12 @@ void validate_data(const DataConfig& data, const ModelConfig& model, const Train
   const bool is_text = reads_text(data);
   require(data.end_of_document < 0 || !is_text, "data.end_of_document = ", data.end_of_document,
           " ends documents of token files, but data.path is text; leave it at -1");
+  require(data.tokenizer == "bytes" || data.tokenizer.ends_with(".model"),
+          "data.tokenizer = ", printable_text(quoted_text(data.tokenizer)),
+          " is neither \"bytes\" nor the path of a SentencePiece model; name a file NAME.model");
+  const std::string format = data.format != "auto" ? data.format : is_text ? "text" : "tokens";
+  require_supported(Command::kTrain,
+                    {{"data", format}, {"tokenizer", data.tokenizer == "bytes" ? "bytes" : "sentencepiece"}});
   require(!is_text || data.tokenizer != "bytes" || model.vocab >= kByteValues, "model.vocab = ", model.vocab,
           " is too small for data.tokenizer = \"bytes\", which makes tokens 0 to ", kByteValues - 1,
           "; set model.vocab to ", kByteValues, " or more");

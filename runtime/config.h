@@ -64,7 +64,7 @@ struct Config {
 /// where a field is out of its bounds or fields contradict each other. Changes nothing in a config that it completed.
 void complete_and_validate(Config& config);
 
-/// Whether the data is text, every byte of which is a token, rather than a file of token ids.
+/// Whether the data is text, which data.tokenizer makes tokens of, rather than a file of token ids.
 bool reads_text(const DataConfig& data);
 
 /// Names such as "model.width" whose values differ between `a` and `b`, among `sections_or_keys` ("model", "run.seed").

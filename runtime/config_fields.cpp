@@ -51,8 +51,9 @@ Fields model_fields(ModelConfig& model) {
       {"model", "head_dim", "Width of one head, a multiple of 8; 0: width / heads.", &model.head_dim, 0, kMostHeadDim},
       {"model", "ffn", "Hidden width of the MLP; 0: 8/3 of width, rounded up to a multiple of 64.", &model.ffn, 0,
        1048576},
-      {"model", "vocab", "Token ids the model knows, 0 to vocab - 1; the bytes tokenizer needs 256.", &model.vocab, 2,
-       kMostTokenId},
+      {"model", "vocab",
+       "Token ids the model knows, 0 to vocab - 1; at least as many as the tokenizer has (bytes: 256).", &model.vocab,
+       2, kMostTokenId},
       {"model", "tie_embeddings", "Whether the output layer shares the weights of the embedding.",
        &model.tie_embeddings},
       {"model", "rope_base", "Base of the rotary angles (RoPE, arXiv:2104.09864); longer contexts want a larger one.",
@@ -70,7 +71,10 @@ Fields data_fields(DataConfig& data) {
        "and "
        ".idx; auto: by the file's name.",
        &data.format, 0, 0, choices_of("data", {"auto"})},
-      {"data", "tokenizer", "How text becomes tokens; bytes: every byte is one.", &data.tokenizer, 0, 0, {"bytes"}},
+      {"data", "tokenizer",
+       "How text becomes tokens; bytes: every byte is one; else the path of a SentencePiece model, NAME.model (annulus "
+       "tokenizer train makes one).",
+       &data.tokenizer},
       {"data", "end_of_document", "Format tokens: the id that ends a document; -1: all is one document.",
        &data.end_of_document, -1, 65535},
       {"data", "document_mask", "Whether tokens see, and are predicted from, their own document only.",

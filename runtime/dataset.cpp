@@ -3,11 +3,18 @@
 #include <algorithm>
 
 #include "runtime/core/error.h"
-#include "runtime/digest.h"
+#include "runtime/text_file.h"
 
 namespace annulus {
 
-Dataset::Dataset(const DataConfig& config) : path_(config.path), file_(open_token_file(config)) {
+Dataset::Dataset(const DataConfig& config)
+    : Dataset(config, open_token_file(config),
+              reads_text(config) ? std::make_shared<const Tokenizer>("bytes") : nullptr) {
+  invariant(config.tokenizer == "bytes", "a text is read as bytes that has a tokenizer");
+}
+
+Dataset::Dataset(const DataConfig& config, TokenFile file, std::shared_ptr<const Tokenizer> tokenizer)
+    : path_(config.path), file_(std::move(file)), tokenizer_(std::move(tokenizer)) {
   const int64_t size = file_.size(), row = config.sequence_length + 1;
   validation_.end = size;
   validation_.begin = size - static_cast<int64_t>(config.validation_fraction * static_cast<double>(size));
@@ -32,18 +39,13 @@ void Dataset::require_in_vocabulary(int64_t vocab) const {
   }
 }
 
-std::string Dataset::digest() const {
-  constexpr size_t kParts = 64, kPartBytes = size_t{1} << 20;
-  const auto bytes = file_.bytes();
-  std::string text = concat(bytes.size(), " bytes\n");
-  if (has_documents()) text += digest_of(std::as_bytes(file_.document_starts()));
-  if (bytes.size() <= kParts * kPartBytes)
-    text += digest_of(bytes);
-  else
-    for (size_t part = 0; part < kParts; ++part)
-      text += digest_of(bytes.subspan(part * (bytes.size() - kPartBytes) / (kParts - 1), kPartBytes));
-  return digest_of(text);
+int64_t Dataset::text_bytes() const {
+  int64_t bytes = 0;
+  for (int64_t i = 0; i < file_.size(); ++i) bytes += tokenizer_->bytes_of(file_.token(i));
+  return bytes;
 }
+
+std::string Dataset::digest() const { return digest_of_documents(file_.bytes(), file_.document_starts()); }
 
 RowOrder::RowOrder(const TokenRange& training, int64_t sequence_length, uint64_t seed)
     : training_(training),

@@ -1,11 +1,13 @@
 #pragma once
 // The tokens of a file, cut into a training and a validation part, and which rows a step takes.
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "runtime/config.h"
 #include "runtime/core/rng.h"
 #include "runtime/token_file.h"
+#include "runtime/tokenizer.h"
 
 namespace annulus {
 
@@ -17,12 +19,16 @@ struct TokenRange {
 
 class Dataset {
  public:
-  /// The validation part is the end of the file; of several documents it begins with one. Throws UserError (65) as
-  /// open_token_file() does, and where the rest is too short for one training row of `sequence_length` + 1 tokens.
+  /// Of token ids, or of text whose bytes are tokens. The validation part is the end of the file; of several documents
+  /// it begins with one. Throws UserError (65) as open_token_file() does, and where the rest is too short for one
+  /// training row of `sequence_length` + 1 tokens.
   explicit Dataset(const DataConfig& config);
 
-  /// Tells one text from another: XXH3-128 of its size, its documents, and of 64 MiB spread evenly over it (all of it,
-  /// where it is smaller).
+  /// The same, of a file that is open (open_dataset() opens every kind); `tokenizer` is what made its tokens, nullptr
+  /// where they came as ids.
+  Dataset(const DataConfig& config, TokenFile file, std::shared_ptr<const Tokenizer> tokenizer);
+
+  /// Tells one text from another: digest_of_documents() of its tokens.
   std::string digest() const;
 
   /// Reads every token. Throws UserError (65) naming the first that is not in [0, vocab).
@@ -33,12 +39,17 @@ class Dataset {
   /// The first token behind `index` that begins another document; at most `end`.
   int64_t document_end(int64_t index, int64_t end) const;
 
+  const Tokenizer* tokenizer() const { return tokenizer_.get(); }
+  int64_t memory_bytes() const { return file_.memory_bytes(); }
+  int64_t text_bytes() const;  // that the tokens stand for; there must be a tokenizer
+
   const TokenRange& training() const { return training_; }
   const TokenRange& validation() const { return validation_; }
 
  private:
   std::string path_;
   TokenFile file_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
   TokenRange training_{}, validation_{};
 };
 

@@ -84,9 +84,11 @@ void Metrics::record(const ValidationStats& v) {
   if (file_ < 0) return;
   std::string by_position;
   for (const double loss : v.loss_by_position) by_position += (by_position.empty() ? "" : ", ") + number(loss);
-  append(fmt::format("{{\"step\": {}, \"val_loss\": {}, \"val_loss_by_position\": [{}]}}\n", v.step, number(v.loss),
-                     by_position));
-  log::inform(fmt::format("step {}/{}  validation loss {:.4f} nats per token", v.step, total_steps_, v.loss));
+  const std::string per_byte = v.loss_per_byte ? "\"val_loss_per_byte\": " + number(*v.loss_per_byte) + ", " : "";
+  append(fmt::format("{{\"step\": {}, \"val_loss\": {}, {}\"val_loss_by_position\": [{}]}}\n", v.step, number(v.loss),
+                     per_byte, by_position));
+  log::inform(fmt::format("step {}/{}  validation loss {:.4f} nats per token{}", v.step, total_steps_, v.loss,
+                          v.loss_per_byte ? fmt::format(", {:.4f} per byte", *v.loss_per_byte) : ""));
 }
 
 }  // namespace annulus

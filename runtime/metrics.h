@@ -1,6 +1,7 @@
 #pragma once
 // What a run tells: a line per step for people, and metrics.jsonl (a JSON object a line) for programs.
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct StepStats {
 struct ValidationStats {
   int64_t step = 0;
   double loss = 0.0;                     // nats per token, over the whole validation part
+  std::optional<double> loss_per_byte;   // nats per byte of the text, where a tokenizer cuts it into other tokens
   std::vector<double> loss_by_position;  // mean of equal parts of the sequence
 };
 

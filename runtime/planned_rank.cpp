@@ -44,6 +44,7 @@ PlannedRank::PlannedRank(const Config& config, int ranks_per_node, const Dataset
       ranks_per_node_(ranks_per_node),
       dp_(static_cast<int>(config.parallel.dp)),
       cp_(static_cast<int>(config.parallel.cp)),
+      data_bytes_(data.memory_bytes()),
       model_(transformer_shape(config), parameters_),
       batches_(config_, data, model_, RingRank(busiest_rank(), cp_)) {
   batches_.expect_all(busiest_replica(), dp_);
@@ -54,7 +55,7 @@ std::vector<MemoryUse> PlannedRank::memory() {
   const std::vector<FlatRange> ranges = parameters_.owned_ranges(dp_ * cp_);
   const FlatRange& largest = *std::max_element(
       ranges.begin(), ranges.end(), [](const auto& a, const auto& b) { return a.end - a.begin < b.end - b.begin; });
-  return memory_plan(parameters_, largest, ring_bytes(), batches_, arenas_);
+  return memory_plan(parameters_, largest, ring_bytes(), batches_, arenas_, data_bytes_);
 }
 
 // Of the rank with the most buffers, in the ring whose place on the nodes asks for most.

@@ -41,6 +41,7 @@ class PlannedRank {
 
   Config config_;
   int ranks_per_node_, dp_, cp_;
+  int64_t data_bytes_;
   ParameterStore parameters_;
   Transformer model_;
   BatchMaker batches_;

@@ -8,6 +8,7 @@
 #include "runtime/checkpoint_manifest.h"
 #include "runtime/config_file.h"
 #include "runtime/core/log.h"
+#include "runtime/run_directory.h"
 
 namespace annulus {
 namespace {
@@ -40,6 +41,10 @@ RunState fitting_state(const std::string& checkpoint, const Config& config, cons
       names += (names.empty() ? "" : ", ") + name;
     require(names.empty(), "this config and the checkpoint '", checkpoint, "' differ in ", names,
             "; model.*, data.* and run.seed must stay as they were (everything else may change)");
+    require(ExitCode::kData, read.tokenizer_digest == now.tokenizer_digest, "data.tokenizer: '", config.data.tokenizer,
+            "' is not the model that checkpoint '", checkpoint,
+            "' was trained with: its content has changed; restore it (the run's directory has a copy, ", kTokenizerName,
+            "), or start anew under another name with --run.name=NAME");
     require(ExitCode::kData, read.data_digest == now.data_digest, "data.path: '", config.data.path,
             "' is not the text that checkpoint '", checkpoint,
             "' was trained on: its content has changed; restore it, ",

@@ -11,8 +11,8 @@ namespace annulus {
 /// none at all. Checkpoints of `run_directory` behind the resumed step, and another one of that step, belong to a
 /// course that is not gone on with: they are set aside (renamed, never deleted), so that they are neither overwritten
 /// nor taken for this course later. Throws AgreedError: 66 where none can be read or a later annulus wrote it, 64
-/// naming the keys where model.*, data.* or run.seed differ from the checkpoint's, 65 where the text itself has
-/// changed.
+/// naming the keys where model.*, data.* or run.seed differ from the checkpoint's, 65 where the text itself
+/// or the tokenizer has changed.
 std::string resume(const std::string& from, const std::string& run_directory, const Config& config, Trainer& trainer,
                    Group& world);
 

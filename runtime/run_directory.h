@@ -9,6 +9,9 @@
 
 namespace annulus {
 
+/// The copy of the SentencePiece model in a run's directory: a run and its samples need no other.
+constexpr const char* kTokenizerName = "tokenizer.model";
+
 class RunDirectory {
  public:
   enum class Mode { kNew, kResume };

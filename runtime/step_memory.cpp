@@ -22,13 +22,14 @@ void measure_step(Transformer& model, const BatchMaker& batches, int64_t sequenc
 }
 
 std::vector<MemoryUse> memory_plan(const ParameterStore& parameters, const FlatRange& mine, int64_t ring_bytes,
-                                   const BatchMaker& batches, StepArenas& arenas) {
+                                   const BatchMaker& batches, StepArenas& arenas, int64_t data_bytes) {
   const auto bytes_of = [](int64_t floats) { return floats * static_cast<int64_t>(sizeof(float)); };
   std::vector<MemoryUse> plan = {{"parameters", bytes_of(parameters.num_floats())},
                                  {"gradients", bytes_of(parameters.num_floats())},
                                  {"optimizer moments", 2 * bytes_of(mine.end - mine.begin)},
                                  {"ring buffers", ring_bytes},
                                  {"rotary angles", batches.table_bytes()}};
+  if (data_bytes > 0) plan.push_back({"dataset", data_bytes});
   for (const Arena* arena : arenas.all()) plan.push_back({arena->category(), arena->high_water()});
   // What a rank owns, with both moments, is built in memory file by file.
   plan.push_back({"checkpoint part", std::min(kMostPartBytes, 3 * bytes_of(mine.end - mine.begin))});

@@ -29,9 +29,9 @@ struct MemoryUse {
 };
 
 /// What one rank holds, by category, after measure_step(): the owner of the rows in `mine`, whose transport has
-/// `ring_bytes`.
+/// `ring_bytes`; `data_bytes` are of the text's tokens, where they are not mapped from a file.
 std::vector<MemoryUse> memory_plan(const ParameterStore& parameters, const FlatRange& mine, int64_t ring_bytes,
-                                   const BatchMaker& batches, StepArenas& arenas);
+                                   const BatchMaker& batches, StepArenas& arenas, int64_t data_bytes);
 
 /// Of all but kProgramMemory, which is taken already.
 int64_t bytes_to_take(const std::vector<MemoryUse>& uses);

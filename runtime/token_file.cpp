@@ -1,13 +1,11 @@
 #include "runtime/token_file.h"
 
-#include <algorithm>
 #include <cstring>
 #include <filesystem>
-#include <limits>
-#include <nlohmann/json.hpp>
 
 #include "runtime/core/error.h"
 #include "runtime/mapped_file.h"
+#include "runtime/text_file.h"
 
 namespace annulus {
 namespace {
@@ -22,34 +20,11 @@ T number_at(std::span<const std::byte> bytes, size_t at) {
   return value;
 }
 
-TokenFile open_text(const std::string& path) {
-  const auto file = std::make_shared<MappedFile>(path, kKey);
-  return {file, file->bytes().data(), 1, static_cast<int64_t>(file->bytes().size()), {0}};
-}
-
-TokenFile open_jsonl(const std::string& path) {
-  const MappedFile file(path, kKey);
-  const std::string_view all(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
-  const auto text = std::make_shared<std::string>();
-  std::vector<int64_t> starts;
-  int64_t line_number = 0;
-  for (size_t at = 0; at < all.size();) {
-    const size_t end = std::min(all.find('\n', at), all.size());
-    const std::string_view line = all.substr(at, end - at);
-    at = end + 1;
-    ++line_number;
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    const auto object = nlohmann::json::parse(line, nullptr, false);
-    const bool good = object.is_object() && object.contains("text") && object["text"].is_string();
-    require(ExitCode::kData, good, kKey, ": '", path, "' line ", line_number,
-            " is not a JSON object with a string \"text\"; each line must be one, like {\"text\": \"...\"}");
-    const auto& document = object["text"].get_ref<const std::string&>();
-    if (document.empty()) continue;
-    starts.push_back(static_cast<int64_t>(text->size()));
-    *text += document;
-  }
-  if (starts.empty()) starts.push_back(0);
-  return {text, text->data(), 1, static_cast<int64_t>(text->size()), std::move(starts)};
+// Every byte of a text is a token.
+TokenFile open_text(const std::string& path, const std::string& format) {
+  TextFile file = open_text_file(path, format, kKey);
+  return {file.owner,    file.text.data(), 1, static_cast<int64_t>(file.text.size()), std::move(file.document_starts),
+          file.in_memory};
 }
 
 // Documents that end with `end_of_document`; all is one where that is negative.
@@ -134,12 +109,13 @@ TokenFile open_megatron(const std::string& path) {
 }  // namespace
 
 TokenFile::TokenFile(std::shared_ptr<const void> owner, const void* data, int width, int64_t count,
-                     std::vector<int64_t> document_starts)
+                     std::vector<int64_t> document_starts, bool in_memory)
     : owner_(std::move(owner)),
       data_(data),
       width_(width),
       count_(count),
-      document_starts_(std::move(document_starts)) {}
+      document_starts_(std::move(document_starts)),
+      in_memory_(in_memory) {}
 
 std::string format_of(const DataConfig& config) {
   if (config.format != "auto") return config.format;
@@ -152,8 +128,7 @@ std::string format_of(const DataConfig& config) {
 
 TokenFile open_token_file(const DataConfig& config) {
   const std::string format = format_of(config);
-  if (format == "text") return open_text(config.path);
-  if (format == "jsonl") return open_jsonl(config.path);
+  if (format == "text" || format == "jsonl") return open_text(config.path, format);
   if (format == "tokens") return open_tokens(config.path, config.end_of_document);
   return open_megatron(config.path);
 }

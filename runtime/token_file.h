@@ -1,6 +1,6 @@
 #pragma once
 // The tokens of a file, in the width they are stored in, and where its documents begin. Formats:
-//   text      any file: every byte is a token, all of it one document
+//   text      any file, all of it one document (runtime/text_file.h); every byte is a token
 //   jsonl     a JSON object a line, whose "text" is a document; every byte of it is a token
 //   tokens    uint16 ids one after the other (nanoGPT), or the same behind the header of llm.c; a document ends with
 //             the id data.end_of_document
@@ -18,9 +18,9 @@ namespace annulus {
 class TokenFile {
  public:
   /// `width` bytes for each of `count` tokens at `data`, which `owner` keeps. Documents begin at `document_starts`:
-  /// ascending, the first is 0.
+  /// ascending, the first is 0. `in_memory`: the tokens are in this process's memory, not mapped from a file.
   TokenFile(std::shared_ptr<const void> owner, const void* data, int width, int64_t count,
-            std::vector<int64_t> document_starts);
+            std::vector<int64_t> document_starts, bool in_memory = false);
 
   int64_t size() const { return count_; }
   int32_t token(int64_t index) const {
@@ -32,6 +32,11 @@ class TokenFile {
   std::span<const std::byte> bytes() const {
     return {static_cast<const std::byte*>(data_), static_cast<size_t>(count_ * width_)};
   }
+  /// What it holds in memory; 0 for one document that is mapped from a file.
+  int64_t memory_bytes() const {
+    const size_t starts = document_starts_.size() > 1 ? document_starts_.size() * sizeof(int64_t) : 0;
+    return (in_memory_ ? count_ * width_ : 0) + static_cast<int64_t>(starts);
+  }
 
  private:
   std::shared_ptr<const void> owner_;
@@ -39,6 +44,7 @@ class TokenFile {
   int width_;
   int64_t count_;
   std::vector<int64_t> document_starts_;
+  bool in_memory_;
 };
 
 /// data.format, where that is "auto" by the file's name: NAME.jsonl, NAME.bin (megatron where NAME.idx is there too,

@@ -31,7 +31,8 @@ Trainer::Trainer(const Config& config, const Dataset& data, const Ranks& ranks)
             .code_version = version_text(),
             .config_text = config_text(config),
             .seed = config.run.seed,
-            .data_digest = data.digest()};
+            .data_digest = data.digest(),
+            .tokenizer_digest = data.tokenizer() ? data.tokenizer()->digest() : ""};
   batches_.expect_all(ranks.dims.replica_of(ranks.world.rank()), ranks.dims.dp);
   measure_memory();
   allocate();
@@ -39,11 +40,12 @@ Trainer::Trainer(const Config& config, const Dataset& data, const Ranks& ranks)
 
 void Trainer::measure_memory() {
   measure_step(model_, batches_, config_.data.sequence_length, ranks_.world.size(), arenas_);
-  const MemoryUse program = {kProgramMemory, memory_of_rank()};  // before any rank that shares the process takes more
+  // Before any rank that shares the process takes more.
+  const MemoryUse program = {kProgramMemory, std::max<int64_t>(0, memory_of_rank() - data_.memory_bytes())};
   const TransportSizes sizes = batches_.transport_sizes();
   const auto plan_with = [&](int64_t ring_bytes) {
-    memory_ =
-        memory_plan(parameters_, ranges_[static_cast<size_t>(ranks_.world.rank())], ring_bytes, batches_, arenas_);
+    memory_ = memory_plan(parameters_, ranges_[static_cast<size_t>(ranks_.world.rank())], ring_bytes, batches_, arenas_,
+                          data_.memory_bytes());
     memory_.insert(memory_.begin(), program);
   };
   // Which ranks share memory is found out with the transport; until then, whatever is the larger.
@@ -58,7 +60,9 @@ void Trainer::measure_memory() {
 
 // Collective. The lowest rank that lacks memory looks for a way out, while the others wait for it.
 void Trainer::require_memory_fits() const {
-  const int64_t needed = bytes_to_take(memory_), available = available_memory() / ranks_.ranks_per_node;
+  const int64_t needed = bytes_to_take(memory_);
+  // The dataset is needed, too, and there already.
+  const int64_t available = available_memory() / ranks_.ranks_per_node + data_.memory_bytes();
   const std::vector<int64_t> lacking =
       ranks_.world.all_gather(std::max<int64_t>(0, needed - available), "memory needed");
   const auto first = std::find_if(lacking.begin(), lacking.end(), [](int64_t bytes) { return bytes > 0; });
@@ -173,9 +177,10 @@ StepStats Trainer::step() {
 }
 
 ValidationStats Trainer::validate() {
-  constexpr int64_t kParts = 16;              // of the sequence, for the loss by position
-  std::vector<double> sums(2 * kParts, 0.0);  // nats, then labels
+  constexpr int64_t kParts = 16;                  // of the sequence, for the loss by position
+  std::vector<double> sums(2 * kParts + 1, 0.0);  // nats, then labels, then bytes of labels
   const int64_t S = config_.data.sequence_length;
+  const Tokenizer* tokenizer = data_.tokenizer();
   Workspace memory = workspace();
   for (const ValidationRows& rows :
        batches_.rows_to_validate(ranks_.dims.replica_of(ranks_.world.rank()), ranks_.dims.dp)) {
@@ -188,7 +193,11 @@ ValidationStats Trainer::validate() {
       for (const int64_t position : made.positions) {
         const auto part = static_cast<size_t>(position * kParts / S);
         sums[part] += static_cast<double>(*loss++);
-        sums[part + kParts] += *label++ >= 0 ? 1.0 : 0.0;
+        if (*label >= 0) {
+          sums[part + kParts] += 1.0;
+          if (tokenizer) sums[2 * kParts] += static_cast<double>(tokenizer->bytes_of(*label));
+        }
+        ++label;
       }
   }
   ranks_.world.sum_in_place(sums, "the validation loss");
@@ -201,6 +210,7 @@ ValidationStats Trainer::validate() {
     labels += sums[part + kParts];
   }
   stats.loss = total / labels;
+  if (tokenizer && !tokenizer->is_bytes()) stats.loss_per_byte = total / sums[2 * kParts];
   return stats;
 }
 

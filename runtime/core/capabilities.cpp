@@ -81,10 +81,14 @@ const std::vector<CapabilityAxis>& capability_axes() {
        {{"one", "one sequence at a time", kYes, kYes}, {"several", "several sequences at a time", kYes, kYes}}},
       {"data",
        "data.format",
-       {{"text", "one document of bytes", kYes, kNo},
+       {{"text", "one document", kYes, kNo},
         {"jsonl", "a document in each line", kYes, kNo},
         {"tokens", "uint16 ids, as of nanoGPT and llm.c", kYes, kNo},
         {"megatron", ".bin and .idx", kYes, kNo}}},
+      {"tokenizer",
+       "data.tokenizer",
+       {{"bytes", "every byte of a text is a token", kYes, kNo},
+        {"sentencepiece", "the pieces of a SentencePiece model", kYes, kNo}}},
       {"positions",
        "data.restart_positions",
        {{"restart", "begin anew in each document", kYes, kNo}, {"go on", "over the whole sequence", kYes, kNo}}},
@@ -108,6 +112,10 @@ const std::vector<CapabilityAxis>& capability_axes() {
 }
 
 const std::vector<CapabilityConflict>& capability_conflicts() {
+  static const std::string kIdsNeedNone =
+      "a SentencePiece model (data.tokenizer) cuts text into tokens, but data.path holds token ids; leave "
+      "data.tokenizer "
+      "at \"bytes\", or give the text";
   static const std::vector<CapabilityConflict> kConflicts = {
       {"transport", "mpi", "ranks", "threads", true,
        "transport mpi (parallel.transport, --transport) joins processes, but the ranks of this run are threads of one; "
@@ -119,6 +127,8 @@ const std::vector<CapabilityConflict>& capability_conflicts() {
       {"transport", "in-process", "ranks", "processes", true,
        "transport in-process (parallel.transport, --transport) joins threads, but the ranks of this run are processes; "
        "use auto, shared, nodes or mpi, or start one process with parallel.in_process_ranks (--in-process-ranks)"},
+      {"tokenizer", "sentencepiece", "data", "tokens", true, kIdsNeedNone},
+      {"tokenizer", "sentencepiece", "data", "megatron", true, kIdsNeedNone},
       {"mask", "documents", "data", "text", false, "a text file is one document"},
       {"positions", "go on", "mask", "causal", false, "there is one document, whose positions begin once"},
       {"positions", "go on", "data", "text", false, "a text file is one document, whose positions begin once"},

@@ -108,6 +108,13 @@ DATA = {"text": "text.txt", "jsonl": "text.jsonl", "tokens": "text.bin", "megatr
 
 
 class Train(Rows):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        annulus.write_text(cls.directory / "sums.txt")
+        result = annulus.run(["tokenizer", "train", "sums.txt", "sums.model", "--vocab=280"], cwd=cls.directory)
+        assert result.code == 0, result
+
     def test_every_pair_of_values(self):
         self.check_rows("train", self.run_row)
 
@@ -121,7 +128,8 @@ class Train(Rows):
             "data.end_of_document": 256 if packed and row["data"] == "tokens" else -1,
             "data.sequence_length": {"even": 8 * 2 * RANKS, "odd": 67, "short": RANKS - 1}[row["length"]],
             "train.schedule": row["schedule"], "train.decay_steps": 2 if row["schedule"] == "wsd" else 0,
-            "train.min_learning_rate": 1e-3}
+            "train.min_learning_rate": 1e-3,
+            **({"data.tokenizer": "sums.model", "model.vocab": 280} if row["tokenizer"] == "sentencepiece" else {})}
         threads = row["ranks"] == "threads"
         run = TinyRun(self.directory / str(number), {
             **problem, "train.micro_batch": 2 if row["batch"] == "several" else 1, "train.recompute": row["recompute"],
@@ -131,6 +139,7 @@ class Train(Rows):
                                                                      "parallel.placement": "contiguous"})
         for made in (run, reference):
             write_data(made.directory)
+            (made.directory / "sums.model").write_bytes((self.directory / "sums.model").read_bytes())
             result = made.train()
             if result.code != 0:
                 return [str(result)]
@@ -168,6 +177,12 @@ class Refusals(annulus.TestCase):
             if not conflict["can_be_asked_for"]:
                 continue
             with self.subTest(**conflict):
+                if conflict["axis"] == "tokenizer":
+                    self.assertEqual(conflict["other_axis"], "data", "this test cannot ask for it")
+                    options = ["--data.tokenizer=any.model", f"--data.format={conflict['other_value']}"]
+                    self.assertFails(run.train(*options), 64, conflict["why"])
+                    asked += 1
+                    continue
                 self.assertEqual(conflict["other_axis"], "ranks", "this test cannot ask for it")
                 threads = conflict["other_value"] == "threads"
                 many, options = (1, [f"--in-process-ranks={RANKS}"]) if threads else (RANKS, [])

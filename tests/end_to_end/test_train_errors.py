@@ -142,7 +142,9 @@ CONFIGS = {
                                           changes={"train.decay_steps": 3}),
     "a schedule with a typo": Case(64, ["train.schedule", 'did you mean "cosine"'],
                                    changes={"train.schedule": "cosin"}),
-    "an unknown tokenizer": Case(64, ["data.tokenizer", "bytes"], changes={"data.tokenizer": "gpt2"}),
+    "an unknown tokenizer": Case(64, ["data.tokenizer", "bytes", "NAME.model"], changes={"data.tokenizer": "gpt2"}),
+    "a tokenizer for token ids": Case(64, ["data.tokenizer", "token ids", 'at "bytes"'], changes={
+        "data.tokenizer": "good.model", "data.path": "text.bin"}),
     # shapes
     "a sequence of no token": Case(64, ["data.sequence_length = 0", "from 1"], changes={"data.sequence_length": 0}),
     "a sequence of less than none": Case(64, ["data.sequence_length = -1", "from 1"],
@@ -213,6 +215,27 @@ FILES = {
     "a file above": Case(73, ["text.txt/runs", "Not a directory"], "--run.directory=text.txt/runs"),
     "a file where the run belongs": Case(64, ["./in-the-way", "--run.name"],
                                          "--run.directory=.", "--run.name=in-the-way"),
+    "no tokenizer": Case(65, ["data.tokenizer", "none.model", "No such file"], "--data.tokenizer=none.model"),
+    "a tokenizer that is a directory": Case(65, ["data.tokenizer", "not a file"], "--data.tokenizer=folder.model"),
+    "a tokenizer that is a pipe": Case(65, ["data.tokenizer", "not a file"], "--data.tokenizer=pipe.model"),
+    "an empty tokenizer": Case(65, ["data.tokenizer", "no SentencePiece model", "no pieces"],
+                               "--data.tokenizer=empty.model"),
+    "a text for a tokenizer": Case(65, ["data.tokenizer", "no SentencePiece model", "annulus tokenizer train"],
+                                   "--data.tokenizer=text.model"),
+    "a tokenizer of 100 MB of zeros": Case(65, ["data.tokenizer", "byte 0 begins no field"],
+                                           "--data.tokenizer=zeros.model"),
+    "a tokenizer that was cut off": Case(65, ["data.tokenizer", "cut off", "copy it again"],
+                                         "--data.tokenizer=cut.model", "--model.vocab=300"),
+    "a tokenizer without its last field": Case(65, ["data.tokenizer", "cut off behind its pieces"],
+                                               "--data.tokenizer=headless.model", "--model.vocab=300"),
+    "a tokenizer with a piece twice": Case(65, ["data.tokenizer", "SentencePiece says"],
+                                           "--data.tokenizer=twice.model"),
+    "a tokenizer for other text": Case(65, ["data.path", "'digits.model' has no token", "at byte 2;", "bytes"],
+                                       "--data.tokenizer=digits.model"),
+    "a vocabulary smaller than the tokenizer": Case(64, ["model.vocab = 256", "290 tokens", "to 290 or more"],
+                                                    "--data.tokenizer=good.model"),
+    "a tokenizer and too short a text": Case(65, ["data.path", "short.txt", "longer text"], "--data.path=short.txt",
+                                             "--data.tokenizer=good.model", "--model.vocab=290"),
     "no checkpoint": Case(66, ["none", "--resume"], "--resume=none"),
     "a checkpoint that is a file": Case(66, ["text.txt", "--resume"], "--resume=text.txt"),
     "a checkpoint with an empty manifest": Case(66, ["MANIFEST"], "--resume=hollow"),
@@ -234,13 +257,48 @@ PROGRAM = {
     "an option without its value": Case(64, ["--transport=", "write one"], "train", "none.toml", "--transport="),
     "attention without files": Case(64, ["in is required", "--help"], "attention"),
     "bench without a subject": Case(64, ["subcommand", "--help"], "bench"),
-    "a benchmark with a typo": Case(64, ["there is no benchmark 'atention'", "bench attention"], "bench", "atention"),
+    "a benchmark with a typo": Case(64, ["there is no command 'bench atention'", "annulus bench attention"], "bench", "atention"),
     "a benchmark of no token": Case(64, ["--length", "1 to"], "bench", "attention", "--length=0"),
     "a benchmark of odd width": Case(64, ["--width", "8 to"], "bench", "attention", "--width=7"),
+    "tokenizer without a verb": Case(64, ["subcommand", "--help"], "tokenizer"),
+    "tokenizer with a typo": Case(64, ["'tokenizer trian'", "annulus tokenizer train"], "tokenizer", "trian"),
+    "tokenizer without a text": Case(64, ["text is required"], "tokenizer", "train"),
+    "tokenizer without a place to write": Case(64, ["model is required"], "tokenizer", "train", "text.txt"),
+    "a tokenizer of 10 tokens": Case(64, ["--vocab", "258 to"], "tokenizer", "train", "text.txt", "new.model",
+                                     "--vocab=10"),
+    "a tokenizer of another type": Case(64, ["--type", "wordpiece", "unigram"], "tokenizer", "train", "text.txt",
+                                        "new.model", "--type=wordpiece"),
     "sample at nan": Case(64, ["--temperature", "0 to 100"], "sample", "folder", "--prompt=x", "--temperature=nan"),
     "sample of less than nothing": Case(64, ["--length", "1 to"], "sample", "folder", "--prompt=x", "--length=-1"),
     "sample without a prompt": Case(64, ["--prompt", "--help"], "sample", "folder"),
 }
+
+
+def proto_field(number, content):
+    return bytes([8 * number + 2, len(content)]) + content
+
+
+def written_model(*pieces):
+    """A SentencePiece model of a few normal pieces behind <unk>."""
+    fields = [proto_field(1, proto_field(1, b"<unk>") + b"\x15\0\0\0\0\x18\x02")]
+    fields += [proto_field(1, proto_field(1, piece.encode()) + b"\x15\0\0\0\0\x18\x01") for piece in pieces]
+    return b"".join(fields) + proto_field(2, b"\x18\x02") + proto_field(3, b"")
+
+
+def write_tokenizers(files):
+    made = annulus.run(["tokenizer", "train", files / "text.txt", files / "good.model", "--vocab=290"])
+    assert made.code == 0, made
+    good = (files / "good.model").read_bytes()
+    (files / "folder.model").mkdir()
+    os.mkfifo(files / "pipe.model")
+    (files / "empty.model").write_bytes(b"")
+    (files / "text.model").write_bytes((files / "text.txt").read_bytes())
+    with open(files / "zeros.model", "wb") as zeros:
+        zeros.truncate(100_000_000)
+    (files / "cut.model").write_bytes(good[:len(good) // 2 + 1])
+    (files / "headless.model").write_bytes(good[:good.rindex(proto_field(1, b"identity")) - 2])
+    (files / "twice.model").write_bytes(written_model("a", "a"))
+    (files / "digits.model").write_bytes(written_model(*"0123456789"))
 
 
 class Refusals(annulus.TestCase):
@@ -257,6 +315,7 @@ class Refusals(annulus.TestCase):
         os.mkfifo(cls.files / "pipe")
         (cls.files / "circle").symlink_to("circle")
         (cls.files / "nowhere").symlink_to("gone")
+        write_tokenizers(cls.files)
         (cls.files / "hollow").mkdir()
         (cls.files / "hollow" / "MANIFEST").write_bytes(b"")
 
@@ -589,6 +648,9 @@ class Pages(annulus.TestCase):
                              "--timeout-seconds"],
             ("bench",): ["attention"],
             ("bench", "attention"): ["--json", "--isa", "--threads", "--length", "--width", "--heads", "--repeat"],
+            ("tokenizer",): ["train", "show"],
+            ("tokenizer", "train"): ["text ", "model ", "--vocab", "--type", "--format", "--force", "byte for byte"],
+            ("tokenizer", "show"): ["model ", "--text"],
             ("sample",): ["checkpoint", "--prompt", "--length", "--temperature", "--top-k", "--seed", "--threads"],
         }
         for command, words in pages.items():

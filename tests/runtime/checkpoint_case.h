@@ -129,7 +129,7 @@ class HeldRows {
 inline RunState state_of(int64_t step) {
   return {"long run.1", "0.1.0-12-gabcdef", "[model]\nlayers = 4\n\"quoted\" = \"\\u0001\"\n",
           step,         step * 4096,        step * 4,
-          17,           "0123456789abcdef"};
+          17,           "0123456789abcdef", "876c2508b43aa2d55fed8f8282277f44"};
 }
 
 /// Saves the tensors as of `step`; every rank must report the same.

@@ -83,6 +83,7 @@ TEST(Checkpoint, KeepsTheRunState) {
       EXPECT_EQ(read.rows, state.rows);
       EXPECT_EQ(read.seed, state.seed);
       EXPECT_EQ(read.data_digest, state.data_digest);
+      EXPECT_EQ(read.tokenizer_digest, state.tokenizer_digest);
     });
   }
 }
@@ -101,6 +102,12 @@ TEST(Checkpoint, ManifestSurvivesItsText) {
   expect_in("annulus-checkpoint 1\nrun a run\nstep 3\nranks 12345\nconfig ", text);
   expect_in("\ndata of the text\ntokens 2\nrows 1\nseed -5\nversion \nfile part-00000-00.h5 1000 ", text);
   expect_in("\ndigest ", text);
+  manifest.state.tokenizer_digest = digest_of(std::string("c"));
+  const std::string cut = manifest_text(manifest);
+  EXPECT_EQ(manifest_text(parse_manifest(cut)), cut);
+  EXPECT_EQ(parse_manifest(cut).state.data_digest, "of the text");
+  EXPECT_EQ(parse_manifest(cut).state.tokenizer_digest, manifest.state.tokenizer_digest);
+  expect_in("\ndata of the text tokenizer " + manifest.state.tokenizer_digest + "\ntokens 2\n", cut);
   for (const char* name : {"part-00000-00.h5", "part-99999-100.h5"}) EXPECT_TRUE(is_part_name(name)) << name;
   for (const char* name : {"part-0000-00.h5", "part-00000-0.h5", "part-00000-00.h5x", "/part-00000-00.h5",
                            "part-00000-0/.h5", "part-000000-00.h5", "view.h5", "", "part-00000-00xh5"})

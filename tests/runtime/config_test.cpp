@@ -22,8 +22,8 @@ namespace {
 
 const std::string kGood = "[data]\npath = \"x\"\n";  // the least that a run needs
 
-// Every key, by hand, with a valid value other than the default (the tokenizer has but one, and what is given in
-// sequences and steps is not given in tokens).
+// Every key, by hand, with a valid value other than the default (token ids have no tokenizer, and what is given
+// in sequences and steps is not given in tokens).
 const std::string kEveryValue =
     R"(run = {name = "my-run_2.b", directory = "/tmp/some \"runs\"\\x", seed = 4611686018427387904}
 )"
@@ -189,6 +189,8 @@ const std::vector<Contradiction> kContradictions = {
     {{"model.head_dim=20"}, "(what the attention kernels are built for); set model.head_dim to 24"},
     {{"model.width=2048"}, "model.head_dim = 512 (model.width / model.heads) is not a multiple of 8 up to 256"},
     {{"model.vocab=255"}, "model.vocab = 255 is too small for data.tokenizer = \"bytes\""},
+    {{"data.tokenizer=gpt2"}, "is neither \"bytes\" nor the path of a SentencePiece model; name a file NAME.model"},
+    {{"data.tokenizer=a.model", "data.format=tokens"}, "data.path holds token ids; leave data.tokenizer at \"bytes\""},
     {{"train.min_learning_rate=0.002"}, "train.min_learning_rate = 0.002 is above train.learning_rate = 0.001"},
     {{"train.schedule=wsd"},
      "needs train.decay_steps, the number of last steps over which the learning rate falls; set it "
