@@ -7,7 +7,7 @@
 #   AGENT      what Open MPI is to start its daemons with, in place of ssh: AGENT HOST COMMAND; like ssh it passes no
 #              variables on
 #   NODE1, NODE2  the process ids that hold the nodes; killing one is a node that loses its power
-#   MPI_NETWORK   options of mpirun that keep to the bridge
+#   MPI_NETWORK   options of mpirun that keep to the bridge, and its files apart from those of other such clusters
 # Everything lives in one process namespace and is gone when that ends, however it ends. Exit code: the command's, or 4
 # where namespaces may not be made.
 set -euo pipefail
@@ -47,7 +47,8 @@ for n in 1 2; do
   echo "10.77.0.$n slots=${slots_of[$n]}" >>"$HOSTFILE"
 done
 export NODE1=${pid[1]} NODE2=${pid[2]}
-export MPI_NETWORK="--mca oob_tcp_if_include 10.77.0.0/24 --mca btl self,vader,tcp --mca btl_tcp_if_include 10.77.0.0/24"
+# Open MPI names its files in /tmp by host and process, which two such clusters at a time would have in common.
+export MPI_NETWORK="--mca orte_tmpdir_base $work --mca oob_tcp_if_include 10.77.0.0/24 --mca btl self,vader,tcp --mca btl_tcp_if_include 10.77.0.0/24"
 cat >"$AGENT" <<EOF
 #!/usr/bin/env bash
 case \$1 in
