@@ -36,8 +36,10 @@ std::string capabilities_page() {
       "Any value of one table goes with any value of every other, but for the pairs at the end. What is not supported\n"
       "is refused by name with exit code 64; nothing is ignored. `tests/end_to_end/test_capabilities.py` makes runs "
       "from\n"
-      "this table in which every supported pair of values occurs, compares each with a reference, and asks for\n"
-      "everything that is refused.\n\n"
+      "this table in which every supported pair of values occurs, compares each with a reference\n"
+      "(attention: full attention in numpy; training: the same run on one rank by the plainest path, and each value is "
+      "seen to\n"
+      "change the losses that it should), and asks for everything that is refused.\n\n"
       "`train` is `annulus train`, `attention` is `annulus attention`; `-` in both columns is not supported yet.\n";
   for (const CapabilityAxis& axis : capability_axes()) page += axis_table(axis);
   page += "\n## Pairs that are refused\n" + conflict_table(true);

@@ -34,9 +34,9 @@ std::string isa_names() {
   return names;
 }
 
-// "auto, shared, mpi": what attention supports of it.
-std::string values_of(const std::string& axis) {
-  return fmt::format("{}", fmt::join(supported_values(axis, Command::kAttention), ", "));
+// "auto, shared, mpi": what the command supports of it.
+std::string values_of(const std::string& axis, Command command = Command::kAttention) {
+  return fmt::format("{}", fmt::join(supported_values(axis, command), ", "));
 }
 
 // CLI::Range lets NaN through.
@@ -70,6 +70,8 @@ void add_train(CLI::App& app, Work& command) {
           options->overrides.push_back("--" + key + "=" + value);
         },
         "The same as --" + std::string(key));
+  for (const auto& [axis, value] : {std::pair{"dtype", &options->dtype}, {"device", &options->device}})
+    sub->add_option("--" + std::string(axis), *value, values_of(axis, Command::kTrain))->capture_default_str();
   sub->allow_extras();
   sub->footer(
       "Any key of the config can be given as --section.key=value:\n"

@@ -9,6 +9,7 @@
 #include "launch/commands.h"
 #include "launch/rank_env.h"
 #include "runtime/config_file.h"
+#include "runtime/core/capabilities.h"
 #include "runtime/core/log.h"
 #include "runtime/core/memory.h"
 #include "runtime/machine_file.h"
@@ -150,6 +151,9 @@ void train_on(const Config& config, const TrainOptions& options, Group& world) {
     require(wanted == started, "parallel.dp x parallel.cp = ", dims.dp, " x ", dims.cp, " = ", wanted, " ranks, but ",
             started, started == 1 ? " was" : " were", " started; start ", wanted, " (launch/run.sh -np ", wanted, ")",
             other);
+    require_supported(Command::kTrain,
+                      {{"transport", parallel.transport},
+                       {"ranks", world.kind() == std::string("in-process") ? "threads" : "processes"}});
     cpu::choose_isa(parallel.isa);
   });
   world.set_timeout(parallel.timeout_seconds);
@@ -193,7 +197,10 @@ void train_on(const Config& config, const TrainOptions& options, Group& world) {
 }  // namespace
 
 void train(const TrainOptions& options, Group& processes) {
-  const Config config = agree(processes, [&] { return read_config(options.config, options.overrides); });
+  const Config config = agree(processes, [&] {
+    require_supported(Command::kTrain, {{"dtype", options.dtype}, {"device", options.device}});
+    return read_config(options.config, options.overrides);
+  });
   require_same(ExitCode::kUsage, "annulus " + version_text() + "\n" + config_text(config), "the config",
                "all ranks must be started with the same annulus, config and options", processes);
   if (options.print_config) {

@@ -96,6 +96,8 @@ void validate_data(const DataConfig& data, const ModelConfig& model, const Train
   const bool is_text = reads_text(data);
   require(data.end_of_document < 0 || !is_text, "data.end_of_document = ", data.end_of_document,
           " ends documents of token files, but data.path is text; leave it at -1");
+  require(data.end_of_document < 0 || data.format != "megatron", "data.end_of_document = ", data.end_of_document,
+          " ends documents of data.format = \"tokens\", but a Megatron index says where documents end; leave it at -1");
   require(data.tokenizer == "bytes" || data.tokenizer.ends_with(".model"),
           "data.tokenizer = ", printable_text(quoted_text(data.tokenizer)),
           " is neither \"bytes\" nor the path of a SentencePiece model; name a file NAME.model");

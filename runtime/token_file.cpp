@@ -130,6 +130,9 @@ TokenFile open_token_file(const DataConfig& config) {
   const std::string format = format_of(config);
   if (format == "text" || format == "jsonl") return open_text(config.path, format);
   if (format == "tokens") return open_tokens(config.path, config.end_of_document);
+  require(config.end_of_document < 0, "data.end_of_document = ", config.end_of_document, " ends documents of ",
+          "data.format = \"tokens\", but beside '", config.path, "' lies a Megatron index, which says where they end; ",
+          "leave it at -1, or set data.format");
   return open_megatron(config.path);
 }
 

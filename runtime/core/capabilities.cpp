@@ -91,7 +91,12 @@ const std::vector<CapabilityAxis>& capability_axes() {
         {"sentencepiece", "the pieces of a SentencePiece model", kYes, kNo}}},
       {"positions",
        "data.restart_positions",
-       {{"restart", "begin anew in each document", kYes, kNo}, {"go on", "over the whole sequence", kYes, kNo}}},
+       {{"restart", "begin anew in each document, where several have masks of their own", kYes, kNo},
+        {"go on", "over the whole sequence", kYes, kNo}}},
+      {"rings",
+       "parallel.dp",
+       {{"one", "all ranks share every sequence", kYes, kNo},
+        {"several", "each ring of ranks has sequences of its own", kYes, kNo}}},
       {"recompute",
        "train.recompute",
        {{"none", "backward reads what forward kept", kYes, kNo},
@@ -113,25 +118,25 @@ const std::vector<CapabilityAxis>& capability_axes() {
 
 const std::vector<CapabilityConflict>& capability_conflicts() {
   static const std::string kIdsNeedNone =
-      "a SentencePiece model (data.tokenizer) cuts text into tokens, but data.path holds token ids; leave "
-      "data.tokenizer "
-      "at \"bytes\", or give the text";
+      "a SentencePiece model (data.tokenizer) cuts text into tokens, but data.path holds token ids; leave it at "
+      "\"bytes\", or "
+      "give the text";
   static const std::vector<CapabilityConflict> kConflicts = {
       {"transport", "mpi", "ranks", "threads", true,
        "transport mpi (parallel.transport, --transport) joins processes, but the ranks of this run are threads of one; "
-       "use auto or in-process, or start processes (launch/run.sh) without parallel.in_process_ranks"},
+       "use auto or in-process, or start several processes (launch/run.sh, no parallel.in_process_ranks)"},
       {"transport", "nodes", "ranks", "threads", true,
        "transport nodes (parallel.transport, --transport) joins processes, but the ranks of this run are threads of "
        "one; "
-       "use auto or in-process, or start processes (launch/run.sh) without parallel.in_process_ranks"},
+       "use auto or in-process, or start several processes (launch/run.sh, no parallel.in_process_ranks)"},
       {"transport", "in-process", "ranks", "processes", true,
        "transport in-process (parallel.transport, --transport) joins threads, but the ranks of this run are processes; "
        "use auto, shared, nodes or mpi, or start one process with parallel.in_process_ranks (--in-process-ranks)"},
       {"tokenizer", "sentencepiece", "data", "tokens", true, kIdsNeedNone},
       {"tokenizer", "sentencepiece", "data", "megatron", true, kIdsNeedNone},
       {"mask", "documents", "data", "text", false, "a text file is one document"},
-      {"positions", "go on", "mask", "causal", false, "there is one document, whose positions begin once"},
-      {"positions", "go on", "data", "text", false, "a text file is one document, whose positions begin once"},
+      {"positions", "restart", "mask", "causal", false, "under one mask positions go over the whole sequence"},
+      {"positions", "restart", "data", "text", false, "a text file is one document, whose positions begin once"},
   };
   return kConflicts;
 }

@@ -121,20 +121,21 @@ class Train(Rows):
     def run_row(self, number, row):
         """The row's losses beside those of the same training on one rank, by the plainest path there is."""
         packed = row["mask"] == "documents"
+        dp, cp = (1, RANKS) if row["rings"] == "one" else (2, RANKS - 1)
         problem = {
             "train.steps": 4, "model.vocab": 257, "model.heads": 4, "model.kv_heads": KV_HEADS[row["heads"]],
             "model.tie_embeddings": row["embeddings"] == "tied", "data.path": DATA[row["data"]],
             "data.format": row["data"], "data.document_mask": packed, "data.restart_positions": row["positions"] == "restart",
             "data.end_of_document": 256 if packed and row["data"] == "tokens" else -1,
-            "data.sequence_length": {"even": 8 * 2 * RANKS, "odd": 67, "short": RANKS - 1}[row["length"]],
+            "data.sequence_length": {"even": 8 * 2 * cp, "odd": 67, "short": cp - 1}[row["length"]],
             "train.schedule": row["schedule"], "train.decay_steps": 2 if row["schedule"] == "wsd" else 0,
             "train.min_learning_rate": 1e-3,
             **({"data.tokenizer": "sums.model", "model.vocab": 280} if row["tokenizer"] == "sentencepiece" else {})}
         threads = row["ranks"] == "threads"
         run = TinyRun(self.directory / str(number), {
             **problem, "train.micro_batch": 2 if row["batch"] == "several" else 1, "train.recompute": row["recompute"],
-            "train.mlp_tile": 16, **{f"parallel.{axis}": row[axis] for axis in ("placement", "transport", "isa")}},
-            RANKS, threads)
+            "train.mlp_tile": 16, **{f"parallel.{axis}": row[axis] for axis in ("placement", "transport", "isa")},
+            "parallel.dp": dp, "parallel.cp": cp}, dp * cp, threads)
         reference = TinyRun(self.directory / f"{number}.reference", {**problem, "train.micro_batch": 1, "parallel.isa": "plain",
                                                                      "parallel.placement": "contiguous"})
         for made in (run, reference):
@@ -151,6 +152,35 @@ class Train(Rows):
         return problems
 
 
+class Values(annulus.TestCase):
+    """The references above are runs of annulus: here every value is seen to do something, and none something else."""
+
+    def last_loss(self, name, **changes):
+        changes = {key.replace("__", "."): value for key, value in changes.items()}
+        run = TinyRun(self.directory / name, {"data.path": "text.jsonl", "model.vocab": 257, "model.heads": 4,
+                                              "model.kv_heads": 4, "train.steps": 7, **changes})
+        write_data(run.directory)
+        self.assertDone(run.train())
+        return run.metrics()[-1]["loss"]
+
+    def test_they_differ(self):
+        losses = {
+            "plain": self.last_loss("plain"),
+            "gqa": self.last_loss("gqa", model__kv_heads=2), "mqa": self.last_loss("mqa", model__kv_heads=1),
+            "causal": self.last_loss("causal", data__document_mask=False),
+            "go on": self.last_loss("go on", data__restart_positions=False),
+            "untied": self.last_loss("untied", model__tie_embeddings=False),
+            "tokens": self.last_loss("tokens", data__path="text.bin", data__end_of_document=256),
+            "text": self.last_loss("text", data__path="text.txt"),
+            "linear": self.last_loss("linear", train__schedule="linear"),
+            "wsd": self.last_loss("wsd", train__schedule="wsd", train__decay_steps=3),
+            "constant": self.last_loss("constant", train__schedule="constant")}
+        self.assertEqual(len(set(losses.values())), len(losses), losses)
+
+    def test_the_same_documents_in_another_file(self):
+        self.assertEqual(self.last_loss("jsonl"), self.last_loss("megatron", data__path="mega.bin"))
+
+
 # ---- what is refused
 
 
@@ -161,7 +191,7 @@ class Refusals(annulus.TestCase):
         run = TinyRun(self.directory / "run", {}, RANKS)
         asked = 0
         for axis in table["axes"]:
-            option = next((word for word in axis["option"].replace(",", "").split() if word.startswith("--")), None)
+            option = next((word for word in axis["option"].replace(",", "").split() if word.startswith("--")), "")
             key = next((word for word in axis["option"].replace(",", "").split() if word.startswith("parallel.")), None)
             missing = [v["name"] for v in axis["values"] if not v["train"] and not v["attention"]]
             missing += [v["name"] for v in axis["values"] if axis["name"] == "isa" and v["name"] not in instruction_sets()]
@@ -170,9 +200,9 @@ class Refusals(annulus.TestCase):
                     self.assertFails(annulus.run(["attention", source, "out.h5", f"{option}={value}"], cwd=self.directory),
                                      64, value)
                     asked += 1
-                    if key:
-                        self.assertFails(run.train(f"--{key}={value}"), 64, key, value)
-                        asked += 1
+                    word = f"--{key}" if key else option
+                    self.assertFails(run.train(f"{word}={value}"), 64, axis["name"], value)
+                    asked += 1
         for conflict in table["conflicts"]:
             if not conflict["can_be_asked_for"]:
                 continue

@@ -190,7 +190,7 @@ const std::vector<Contradiction> kContradictions = {
     {{"model.width=2048"}, "model.head_dim = 512 (model.width / model.heads) is not a multiple of 8 up to 256"},
     {{"model.vocab=255"}, "model.vocab = 255 is too small for data.tokenizer = \"bytes\""},
     {{"data.tokenizer=gpt2"}, "is neither \"bytes\" nor the path of a SentencePiece model; name a file NAME.model"},
-    {{"data.tokenizer=a.model", "data.format=tokens"}, "data.path holds token ids; leave data.tokenizer at \"bytes\""},
+    {{"data.tokenizer=a.model", "data.format=tokens"}, "data.path holds token ids; leave it at \"bytes\""},
     {{"train.min_learning_rate=0.002"}, "train.min_learning_rate = 0.002 is above train.learning_rate = 0.001"},
     {{"train.schedule=wsd"},
      "needs train.decay_steps, the number of last steps over which the learning rate falls; set it "
