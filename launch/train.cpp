@@ -90,9 +90,10 @@ void save_trace(const Config& config, Trainer& trainer, const Ranks& ranks, cons
 }
 
 // The run is done whatever becomes of its picture.
-void save_report(const std::string& run_directory) {
+void save_report(const std::string& run_directory, int64_t memory_used) {
   const std::string path = run_directory + "/report.html";
   try {
+    if (memory_used > 0) write_memory_used(run_directory + "/machine.json", memory_used);
     write_report(run_directory, path);
     log::inform("report " + path);
   } catch (const std::exception& error) {
@@ -187,11 +188,12 @@ void train_on(const Config& config, const TrainOptions& options, Group& world) {
                                    : "resumed from " + checkpoint);
   if (trainer.state().step >= config.train.steps)
     log::inform(fmt::format("the run has done all its {} steps; give more with --train.steps=N", config.train.steps));
+  const bool goes_on = trainer.state().step < config.train.steps;
   run_steps(config, trainer, metrics, ranks, path);
   const int64_t planned = world.sum(total_bytes(trainer.memory()), "the planned memory");
   log::inform(fmt::format("memory of all ranks: {} planned, at most {} used", human_bytes(planned),
                           human_bytes(trainer.peak_memory())));
-  if (world.rank() == 0) save_report(path);
+  if (world.rank() == 0) save_report(path, goes_on ? trainer.peak_memory() : 0);
 }
 
 }  // namespace

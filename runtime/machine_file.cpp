@@ -60,7 +60,8 @@ std::string text_of(const Machine& m) {
                                       {"peak_flops", m.peak_flops},
                                       {"parameters", m.parameters},
                                       {"nodes", nodes},
-                                      {"memory_plan", memory}};
+                                      {"memory_plan", memory},
+                                      {"memory_used", m.memory_used}};
   return all.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
@@ -79,6 +80,7 @@ Machine from_json(const Json& all) {
     m.nodes.push_back({node.at("name").get<std::string>(), node.at("ranks").get<int>()});
   for (const Json& use : all.at("memory_plan"))
     m.memory_plan.push_back({use.at("category").get<std::string>(), use.at("bytes").get<int64_t>()});
+  m.memory_used = all.value("memory_used", int64_t{0});
   return m;
 }
 
@@ -93,6 +95,12 @@ void write_machine(const std::string& path, Machine machine, const std::vector<M
   agree(world, [&] {
     if (world.rank() == 0) write_file(path, text_of(machine));
   });
+}
+
+void write_memory_used(const std::string& path, int64_t bytes) {
+  Machine machine = read_machine(path);
+  machine.memory_used = bytes;
+  write_file(path, text_of(machine));
 }
 
 Machine read_machine(const std::string& path) {

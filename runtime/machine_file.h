@@ -23,11 +23,15 @@ struct Machine {
   };
   std::vector<Node> nodes;
   std::vector<MemoryUse> memory_plan;  // sum over ranks
+  int64_t memory_used = 0;             // at most, by all ranks; 0 until the run ends
 };
 
 /// Collective. Fills in the time, the CPU, the nodes and the memory plan, of which `memory` is this rank's part, and
 /// writes it all on rank 0. Throws AgreedError (73).
 void write_machine(const std::string& path, Machine machine, const std::vector<MemoryUse>& memory, Group& world);
+
+/// One rank, at the end: what was used, the last checkpoint included. Throws UserError (65, 73).
+void write_memory_used(const std::string& path, int64_t bytes);
 
 /// Throws UserError (65) where there is no such file, or not what write_machine() writes.
 Machine read_machine(const std::string& path);

@@ -202,11 +202,10 @@ std::string memory(const RunRecord& run) {
     planned += use.bytes;
   }
   std::vector<ByteBar> bars = {plan};
-  const int64_t used = run.metrics.memory_bytes;
+  const int64_t used = std::max(run.metrics.memory_bytes, run.machine->memory_used);
   if (used > 0) bars.push_back({"used at most", {{{"measured", "layer"}, used}}});
-  html += fmt::format(
-      "<p>All ranks together, since the run was last started: {} planned{}.</p>\n", human_bytes(planned),
-      used > 0 ? fmt::format(", at most {} used, the program and its libraries included", human_bytes(used)) : "");
+  html += fmt::format("<p>All ranks together, since the run was last started: {} planned{}.</p>\n",
+                      human_bytes(planned), used > 0 ? fmt::format(", at most {} used", human_bytes(used)) : "");
   return html + byte_bars("Memory", bars);
 }
 
