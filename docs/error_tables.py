@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Measures how far our numbers are from exact ones, and writes that into docs/NUMERICS.md and docs/error_by_ring_size.svg:
 
-    docs/numbers.py build/dev       the build whose tests are to be run (half a minute on two cores)
+    docs/error_tables.py build/dev       the build whose tests are to be run (half a minute on two cores)
 
 The tests print each measured error beside its limit where ANNULUS_PRINT_ERRORS is set; this only sorts what they print.
 """
@@ -28,7 +28,7 @@ def printed_by(build, program, tests):
     command = [f"{build}/tests/{program}", f"--gtest_filter={tests}"]
     result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
     if result.returncode != 0:
-        sys.exit(f"numbers.py: {' '.join(command)} failed; its numbers are not worth a table")
+        sys.exit(f"error_tables.py: {' '.join(command)} failed; its numbers are not worth a table")
     test = ""
     for line in result.stdout.splitlines():
         if line.startswith("[ RUN      ] "):
@@ -249,7 +249,7 @@ def picture(ring, law_one):
 
 
 def replace_section(text, name, lines):
-    begin, end = f"<!-- {name}: written by docs/numbers.py -->\n", f"<!-- end of {name} -->\n"
+    begin, end = f"<!-- {name}: written by docs/error_tables.py -->\n", f"<!-- end of {name} -->\n"
     before, rest = text.split(begin)
     return before + begin + "\n".join(lines) + "\n" + end + rest.split(end)[1]
 
