@@ -123,9 +123,10 @@ TokenFile encode_text(const TextFile& text, const Tokenizer& tokenizer, const st
                     [&](int64_t block, int) { encoder.encode(blocks[static_cast<size_t>(block)]); });
   agree(world, [&] {
     for (const Block& block : blocks)
-      require(ExitCode::kData, block.stuck_at < 0, "data.path: the tokenizer '", tokenizer.name(),
-              "' has no token for what '", path, "' has at ", encoder.place(block.stuck_at),
-              "; take one that falls back to bytes, as those of annulus tokenizer train do");
+      if (block.stuck_at >= 0)
+        fail(ExitCode::kData, "data.path: the tokenizer '", tokenizer.name(), "' has no token for what '", path,
+             "' has at ", encoder.place(block.stuck_at),
+             "; take one that falls back to bytes, as those of annulus tokenizer train do");
   });
   constexpr int64_t kTwoBytes = 65536;
   if (tokenizer.size() <= kTwoBytes) return gather_tokens<uint16_t>(std::move(blocks), world);
