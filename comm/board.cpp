@@ -3,13 +3,10 @@
 #include <algorithm>
 
 #include "comm/hop.h"
+#include "comm/transport_sizes.h"
 
 namespace annulus {
 namespace {
-
-constexpr int64_t kPage = 4096;
-
-int64_t to_pages(int64_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
 int block_slots(const TransportSizes& sizes) { return sizes.alone ? 1 : kBlockSlots; }
 int gradient_slots(const TransportSizes& sizes) { return sizes.alone ? 1 : kGradientBuffers; }

@@ -10,8 +10,14 @@
 
 namespace annulus {
 
+std::string transport_on(const NodeMap& nodes, const std::string& kind) {
+  if (kind != "auto") return kind;
+  if (nodes.num_nodes() == 1) return "shared";
+  return nodes.num_nodes() == nodes.num_ranks() ? "mpi" : "nodes";
+}
+
 std::unique_ptr<Transport> choose_transport(const std::string& kind, const TransportSizes& sizes, Group& ring) {
-  const bool threads = std::string(ring.kind()) == "in-process";
+  const bool threads = ring.is_of_threads();
   const auto conflict = conflict_in({{"transport", kind}, {"ranks", threads ? "threads" : "processes"}});
   require_alike(ExitCode::kUsage, !conflict, conflict.value_or(""));
   if (kind == "in-process" || (kind == "auto" && threads)) {
@@ -27,8 +33,9 @@ std::unique_ptr<Transport> choose_transport(const std::string& kind, const Trans
     return shared;
   }
   const NodeMap nodes = find_nodes(ring);
-  if (kind == "auto" && nodes.num_nodes() == ring.size() && ring.size() > 1) return make_mpi_transport(sizes, ring);
-  if (kind == "auto" && nodes.num_nodes() == 1)
+  const std::string chosen = transport_on(nodes, kind);
+  if (chosen == "mpi") return make_mpi_transport(sizes, ring);
+  if (chosen == "shared")
     if (auto shared = make_shared_transport(sizes, ring)) return shared;
   return make_nodes_transport(sizes, nodes, ring);
 }

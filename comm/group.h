@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "comm/wait.h"
@@ -47,6 +48,7 @@ class Group {
 
   /// "mpi" or "in-process": what the ranks are.
   virtual const char* kind() const = 0;
+  bool is_of_threads() const { return kind() == std::string_view("in-process"); }
 
   // Collectives: all ranks of the group call them, in the same order.
   void barrier(const char* what);

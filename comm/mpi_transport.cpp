@@ -7,14 +7,11 @@
 
 #include "comm/agree.h"
 #include "comm/mpi_wire.h"
+#include "comm/transport_sizes.h"
 #include "runtime/core/error.h"
 
 namespace annulus {
 namespace {
-
-constexpr int64_t kPage = 4096;
-
-int64_t to_pages(int64_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
 // One buffer: a hop may leave from it, or arrive in it, but not both at once.
 struct Buffer {

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "comm/agree.h"
+#include "comm/choose_transport.h"
 #include "kernels/attention.h"
 #include "kernels/cpu/isa.h"
 #include "launch/commands.h"

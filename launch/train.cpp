@@ -153,8 +153,7 @@ void train_on(const Config& config, const TrainOptions& options, Group& world) {
             started, started == 1 ? " was" : " were", " started; start ", wanted, " (launch/run.sh -np ", wanted, ")",
             other);
     require_supported(Command::kTrain,
-                      {{"transport", parallel.transport},
-                       {"ranks", world.kind() == std::string("in-process") ? "threads" : "processes"}});
+                      {{"transport", parallel.transport}, {"ranks", world.is_of_threads() ? "threads" : "processes"}});
     cpu::choose_isa(parallel.isa);
   });
   world.set_timeout(parallel.timeout_seconds);

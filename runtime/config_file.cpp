@@ -19,8 +19,8 @@
 #include <system_error>
 
 #include "runtime/config_fields.h"
+#include "runtime/config_names.h"
 #include "runtime/core/error.h"
-#include "runtime/nearest.h"
 #include "runtime/text.h"
 
 namespace annulus {
@@ -113,70 +113,6 @@ toml::table toml_value(std::string_view text) {
   return std::move(*inner);
 }
 
-// ---- names of sections and keys
-
-class Names {
- public:
-  explicit Names(const std::vector<ConfigField>& fields) {
-    for (const ConfigField& field : fields) {
-      if (sections_.empty() || sections_.back() != field.section) sections_.push_back(field.section);
-      keys_.push_back(field.key);
-      fields_.push_back(&field);
-    }
-  }
-
-  bool has_section(const std::string& section) const {
-    return std::find(sections_.begin(), sections_.end(), section) != sections_.end();
-  }
-
-  const ConfigField* find(const std::string& section, const std::string& key) const {
-    for (const ConfigField* field : fields_)
-      if (field->section == section && field->key == key) return field;
-    return nullptr;
-  }
-
-  std::string unknown_section(const std::string& section) const {
-    const std::string near = nearest(section, sections_);
-    return concat("unknown section [", printable_text(section), "]; ",
-                  near.empty() ? "the sections are " + list_text(sections_) : "did you mean [" + near + "]?");
-  }
-
-  std::string unknown_key(const std::string& section, const std::string& key) const {
-    const std::string fact = section.empty() ? concat("key ", printable_text(key), " stands outside any section; ")
-                                             : concat("unknown key ", printable_text(section + "." + key), "; ");
-    const std::string near = suggestion(section, key);
-    if (!near.empty()) return fact + "did you mean " + near + "?";
-    return has_section(section) ? fact + "[" + section + "] has " + list_text(keys_of(section))
-                                : fact + "the sections are " + list_text(sections_);
-  }
-
-  std::string not_a_section(const std::string& section) const {
-    return concat("section ", section, " takes no value of its own; write [", section,
-                  "] once and below it KEY = VALUE, ", "where KEY is one of ", list_text(keys_of(section)));
-  }
-
- private:
-  std::vector<std::string> keys_of(const std::string& section) const {
-    std::vector<std::string> keys;
-    for (const ConfigField* field : fields_)
-      if (field->section == section) keys.push_back(field->key);
-    return keys;
-  }
-
-  // The full name of the known key that section.key most likely stands for: in its section, else in any other.
-  std::string suggestion(const std::string& section, const std::string& key) const {
-    const std::string near = nearest(key, keys_of(section));
-    if (!near.empty()) return section + "." + near;
-    const std::string elsewhere = nearest(key, keys_);
-    const auto same_key = [&](const ConfigField* field) { return field->key == elsewhere; };
-    const auto found = std::find_if(fields_.begin(), fields_.end(), same_key);
-    return found == fields_.end() ? "" : (*found)->name();
-  }
-
-  std::vector<std::string> sections_, keys_;
-  std::vector<const ConfigField*> fields_;
-};
-
 // ---- toml::node -> field
 
 std::string described(const toml::node& node) {
@@ -246,7 +182,7 @@ struct Entry {
 };
 
 // In the order of the file, so that of several mistakes the first is reported.
-std::vector<Entry> entries_of(const toml::table& root, const Names& names) {
+std::vector<Entry> entries_of(const toml::table& root, const ConfigNames& names) {
   std::vector<Entry> entries;
   for (const auto& [name_at, node] : root) {
     const std::string name(name_at.str());
@@ -268,7 +204,7 @@ std::vector<Entry> entries_of(const toml::table& root, const Names& names) {
 // Adds the names of the keys it found to `given`.
 void apply_text(const std::vector<ConfigField>& fields, std::string_view text, const std::string& file,
                 std::set<std::string>& given) {
-  const Names names(fields);
+  const ConfigNames names(fields);
   toml::table root;
   try {
     root = toml_table(text);
@@ -321,7 +257,7 @@ toml::table override_value(const ConfigField& field, const std::string& value, c
 }
 
 void apply_override(const std::vector<ConfigField>& fields, const std::string& text, std::set<std::string>& given) {
-  const Names names(fields);
+  const ConfigNames names(fields);
   const std::string shown = printable_text(text);
   const size_t begin = text.starts_with("--") ? 2 : text.starts_with("-"), equals = text.find('=');
   const std::string name = text.substr(begin, equals == std::string::npos ? equals : equals - begin);
@@ -361,7 +297,7 @@ void refuse_both_of_two_ways(Config& config, const std::set<std::string>& given)
             "leave one of them out (", two.in_tokens, " = 0 is out, too)");
 }
 
-// Names where the values that contradict each other came from.
+// ConfigNames where the values that contradict each other came from.
 void complete_config(Config& config, const std::set<std::string>& given, const std::string& source) {
   try {
     refuse_both_of_two_ways(config, given);

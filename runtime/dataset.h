@@ -62,7 +62,6 @@ class RowOrder {
 
   /// Index of the first token of training row number `row` (0, 1, 2, ... over the whole run).
   int64_t first_token(int64_t row) const;
-  int64_t rows_per_epoch() const { return rows_; }
 
  private:
   TokenRange training_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "comm/board_transport.h"
+#include "comm/choose_transport.h"
 #include "comm/mpi_transport.h"
 #include "comm/node_transport.h"
 #include "runtime/shares.h"
@@ -31,12 +32,6 @@ NodeMap nodes_of_ring(int first, int ranks, int ranks_per_node) {
   std::vector<int> node_of_rank;
   for (int r = 0; r < ranks; ++r) node_of_rank.push_back(ranks_per_node == 0 ? 0 : (first + r) / ranks_per_node);
   return NodeMap(node_of_rank);
-}
-
-std::string transport_on(const NodeMap& nodes, const std::string& kind) {
-  if (kind != "auto") return kind;
-  if (nodes.num_nodes() == 1) return "shared";
-  return nodes.num_nodes() == nodes.num_ranks() ? "mpi" : "nodes";
 }
 
 PlannedRank::PlannedRank(const Config& config, int ranks_per_node, const Dataset& data)

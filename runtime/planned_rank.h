@@ -16,9 +16,6 @@ TransformerShape transformer_shape(const Config& config);
 /// Which ranks of the ring that begins with rank `first` of the world are on one node, with so many on each; 0: all.
 NodeMap nodes_of_ring(int first, int ranks, int ranks_per_node);
 
-/// What choose_transport() takes for `kind` on such nodes.
-std::string transport_on(const NodeMap& nodes, const std::string& kind);
-
 /// The rank that holds most tokens, of the ring that has most sequences. Kernel threads are those of the calling
 /// thread: each has scratch memory of its own. `ranks_per_node` is 0 where all are on one. `data` must outlive it.
 class PlannedRank {

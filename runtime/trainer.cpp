@@ -19,6 +19,7 @@
 #include "runtime/version.h"
 
 namespace annulus {
+
 Trainer::Trainer(const Config& config, const Dataset& data, const Ranks& ranks)
     : config_(config),
       data_(data),
@@ -223,7 +224,7 @@ void Trainer::update_peak_memory() {
 
 // Of ranks that are threads of one process, each has an equal part.
 int64_t Trainer::memory_of_rank() const {
-  const int64_t sharers = std::string(ranks_.world.kind()) == "in-process" ? ranks_.world.size() : 1;
+  const int64_t sharers = ranks_.world.is_of_threads() ? ranks_.world.size() : 1;
   return memory_held() / sharers;
 }
 

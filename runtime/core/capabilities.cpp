@@ -10,10 +10,10 @@ namespace {
 constexpr bool kYes = true, kNo = false;
 
 const CapabilityAxis& axis_of(const std::string& name) {
-  for (const CapabilityAxis& axis : capability_axes())
-    if (axis.name == name) return axis;
-  invariant(false, "no capability axis is named ", name);
-  std::abort();  // not reached
+  const std::vector<CapabilityAxis>& axes = capability_axes();
+  const auto found = std::find_if(axes.begin(), axes.end(), [&](const auto& axis) { return axis.name == name; });
+  invariant(found != axes.end(), "no capability axis is named ", name);
+  return *found;
 }
 
 std::string listed(const std::vector<std::string>& names) {

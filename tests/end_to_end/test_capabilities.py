@@ -146,7 +146,7 @@ class Train(Rows):
                 return [str(result)]
         problems = []
         for got, expected in zip(run.metrics(), reference.metrics(), strict=True):
-            for name, limit in (("loss", 1e-5), ("grad_norm", 1e-4)):  # 1e-5: the coarse net of law one
+            for name, limit in (("loss", 1e-5), ("grad_norm", 1e-5)):  # the coarse net of law one
                 if not abs(got[name] - expected[name]) <= limit * abs(expected[name]):
                     problems.append(f"step {got['step']}: {name} is {got[name]}, expected {expected[name]}")
         return problems

@@ -1,14 +1,11 @@
 #!/usr/bin/env python3
 """Training under a real Slurm of two nodes, as users start it: sbatch, srun --mpi=pmix, a job that is requeued."""
-import sys
-
 import annulus_runner as annulus
 import slurm_cluster
 from annulus_runner import TinyRun
 
 SCRIPT = annulus.ROOT / "launch" / "slurm" / "train.sbatch"
 SHAPE = ("--nodes=2", "--ntasks-per-node=2", "--cpus-per-task=1", "--mem=0")
-SKIPPED = 77  # CTest shows the test as skipped
 
 
 class UnderSlurm(annulus.TestCase):
@@ -63,6 +60,5 @@ class UnderSlurm(annulus.TestCase):
 
 if __name__ == "__main__":
     if slurm_cluster.why_not():
-        print(f"skipped: {slurm_cluster.why_not()}")
-        sys.exit(SKIPPED)
+        annulus.skip(slurm_cluster.why_not())
     annulus.main()
