@@ -91,7 +91,7 @@ def measure_shares(build):
         if not match:
             continue
         what, tensor, error, limit = match.groups()
-        isa = re.search(r"/(plain|avx2|avx512)", test)[1]
+        isa = re.search(r"/(plain|avx2|avx512_bf16|avx512)", test)[1]
         if "Adversarial" in test:
             take(f"edges of f32, {isa}" if tensor else "edges of f32", tensor or "others", error, limit)
         elif tensor:
@@ -149,7 +149,7 @@ def share_tables(shares):
     def cell(row, column):
         return f"{shares[row, column]:.2f}" if (row, column) in shares else ""
 
-    isas = [isa for isa in ("plain", "avx2", "avx512") if (isa, "out") in shares]
+    isas = [isa for isa in ("plain", "avx2", "avx512", "avx512_bf16") if (isa, "out") in shares]
     rows = [*isas, "ring of 1 to 5 ranks", *(f"edges of f32, {isa}" for isa in isas), "edges of f32, ring"]
     lines = rows_of(["attention", *TENSORS], ["---"] * 6)
     lines += rows_of(*([row, *(cell(row, tensor) for tensor in TENSORS)] for row in rows))

@@ -77,7 +77,8 @@ void gemm(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, 
 void limit_gemm_isa(std::string_view name) {
   const auto limit = name == "plain"  ? dnnl::cpu_isa::sse41
                      : name == "avx2" ? dnnl::cpu_isa::avx2
-                                      : dnnl::cpu_isa::avx512_core;
+                     : name == "avx512" ? dnnl::cpu_isa::avx512_core
+                                        : dnnl::cpu_isa::avx512_core_bf16;
   dnnl::set_max_cpu_isa(limit);  // refused after the first primitive: then that instruction set is in use already
 }
 

@@ -20,6 +20,9 @@ extern const IsaKernels kKernels;
 namespace avx512 {
 extern const IsaKernels kKernels;
 }
+namespace avx512_bf16 {
+extern const IsaKernels kKernels;
+}
 #endif
 
 namespace {
@@ -31,6 +34,7 @@ std::vector<const IsaKernels*> supported() {
   const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (has_avx512 && __builtin_cpu_supports("avx512bf16")) found.push_back(&avx512_bf16::kKernels);
   if (has_avx512) found.push_back(&avx512::kKernels);
   if (has_avx2) found.push_back(&avx2::kKernels);
 #endif

@@ -8,7 +8,7 @@
 
 namespace annulus::cpu {
 
-/// The names this CPU can run, best first: some of "avx512", "avx2", "plain".
+/// The names this CPU can run, best first: some of "avx512_bf16", "avx512", "avx2", "plain".
 std::vector<std::string> supported_isas();
 
 /// `name`: "auto" or one of the above. Throws UserError (64) naming what this CPU has. Call before the first kernel.

@@ -69,7 +69,7 @@ class Benchmark(annulus.TestCase):
         for row in report["rows"]:
             self.assertEqual(sorted(row), sorted(ROW_FIELDS))
             self.assertEqual((row["dtype"], row["threads"]), ("f32", 1))
-            self.assertIn(row["isa"], ("plain", "avx2", "avx512"))
+            self.assertIn(row["isa"], ("plain", "avx2", "avx512", "avx512_bf16"))
             self.assertAlmostEqual(row["fraction"], row["gflops"] / report["peak_gflops"], delta=1e-3)
             self.assertTrue(0 < row["wall_seconds"] and math.isfinite(row["gflops"]), row)
             self.assertIn(row["contended"], (True, False))
