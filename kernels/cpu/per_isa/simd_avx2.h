@@ -3,6 +3,9 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <cstring>
+
+#include "runtime/core/bf16.h"
 
 namespace annulus::cpu::ANNULUS_ISA {
 
@@ -42,6 +45,31 @@ struct Simd {
   ANNULUS_INLINE void store_first(float* p, Reg r, int64_t n) {
     if (n >= kLanes) return store(p, r);
     _mm256_maskstore_ps(p, _mm256_castps_si256(lanes_between(0, n)), r);
+  }
+  ANNULUS_INLINE Reg widen(__m128i bits) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+  }
+  ANNULUS_INLINE __m128i narrow(Reg r) {
+    const __m256i bits = _mm256_castps_si256(r), upper = _mm256_srli_epi32(bits, 16);
+    const __m256i odd = _mm256_and_si256(upper, _mm256_set1_epi32(1));
+    const __m256i sum = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7FFF)), odd);
+    const __m256i quiet = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
+    const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(r, r, _CMP_UNORD_Q));
+    const __m256i rounded = _mm256_blendv_epi8(_mm256_srli_epi32(sum, 16), quiet, nan);
+    return _mm_packus_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1));
+  }
+  ANNULUS_INLINE Reg load_bf16(const Bf16* p) { return widen(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+  ANNULUS_INLINE void store_bf16(Bf16* p, Reg r) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), narrow(r)); }
+  ANNULUS_INLINE Reg load_bf16_first(const Bf16* p, int64_t n) {
+    if (n >= kLanes) return load_bf16(p);
+    __m128i bits = _mm_setzero_si128();
+    for (int i = 0; i < n; ++i) std::memcpy(reinterpret_cast<char*>(&bits) + 2 * i, p + i, 2);
+    return widen(bits);
+  }
+  ANNULUS_INLINE void store_bf16_first(Bf16* p, Reg r, int64_t n) {
+    if (n >= kLanes) return store_bf16(p, r);
+    const __m128i bits = narrow(r);
+    for (int i = 0; i < n; ++i) std::memcpy(p + i, reinterpret_cast<const char*>(&bits) + 2 * i, 2);
   }
   ANNULUS_INLINE Reg scale_by_exponent(Reg x, Reg magic_sum) {
     const __m256i shift = _mm256_slli_epi32(_mm256_castps_si256(magic_sum), 23);

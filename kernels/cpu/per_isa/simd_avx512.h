@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "runtime/core/bf16.h"
+
 namespace annulus::cpu::ANNULUS_ISA {
 
 struct Simd {
@@ -35,6 +37,29 @@ struct Simd {
   }
   ANNULUS_INLINE Reg load_first(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(lanes_between(0, n), p); }
   ANNULUS_INLINE void store_first(float* p, Reg r, int64_t n) { _mm512_mask_storeu_ps(p, lanes_between(0, n), r); }
+  ANNULUS_INLINE Reg widen(__m256i bits) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+  }
+  ANNULUS_INLINE __m256i narrow(Reg r) {
+#if defined(__AVX512BF16__)
+    return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(r));  // takes numbers below 2^-126 for 0
+#else
+    const __m512i bits = _mm512_castps_si512(r), upper = _mm512_srli_epi32(bits, 16);
+    const __m512i odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+    const __m512i sum = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7FFF)), odd);
+    const __mmask16 nan = _mm512_cmp_ps_mask(r, r, _CMP_UNORD_Q);
+    const __m512i rounded = _mm512_mask_or_epi32(_mm512_srli_epi32(sum, 16), nan, upper, _mm512_set1_epi32(0x40));
+    return _mm512_cvtepi32_epi16(rounded);
+#endif
+  }
+  ANNULUS_INLINE Reg load_bf16(const Bf16* p) { return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+  ANNULUS_INLINE void store_bf16(Bf16* p, Reg r) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow(r)); }
+  ANNULUS_INLINE Reg load_bf16_first(const Bf16* p, int64_t n) {
+    return widen(_mm256_maskz_loadu_epi16(lanes_between(0, n), p));
+  }
+  ANNULUS_INLINE void store_bf16_first(Bf16* p, Reg r, int64_t n) {
+    _mm256_mask_storeu_epi16(p, lanes_between(0, n), narrow(r));
+  }
   ANNULUS_INLINE Reg scale_by_exponent(Reg x, Reg magic_sum) {
     const __m512i shift = _mm512_slli_epi32(_mm512_castps_si512(magic_sum), 23);
     return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), shift));

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "runtime/core/bf16.h"
+
 namespace annulus::cpu::ANNULUS_ISA {
 
 struct Simd {
@@ -51,6 +53,19 @@ struct Simd {
   ANNULUS_INLINE void store_first(float* p, Reg r, int64_t n) {
     for (int i = 0; i < kLanes; ++i)
       if (i < n) p[i] = r[i];
+  }
+  /// Between bfloat16 in memory and floats in lanes. Stores round to nearest, ties to even, and keep NaN.
+  ANNULUS_INLINE Reg load_bf16(const Bf16* p) { return load_bf16_first(p, kLanes); }
+  ANNULUS_INLINE void store_bf16(Bf16* p, Reg r) { store_bf16_first(p, r, kLanes); }
+  ANNULUS_INLINE Reg load_bf16_first(const Bf16* p, int64_t n) {
+    Reg r = {};
+    for (int i = 0; i < kLanes; ++i)
+      if (i < n) r[i] = p[i].to_float();
+    return r;
+  }
+  ANNULUS_INLINE void store_bf16_first(Bf16* p, Reg r, int64_t n) {
+    for (int i = 0; i < kLanes; ++i)
+      if (i < n) p[i] = Bf16::from(r[i]);
   }
   /// x * 2^n, where `magic_sum` is n + 1.5 * 2^23 (exp2.h): adds n to the exponent bits.
   ANNULUS_INLINE Reg scale_by_exponent(Reg x, Reg magic_sum) {
