@@ -10,7 +10,9 @@ struct AdamwOptions {
   int64_t step;          // 1 for the first update
 };
 
-/// One update of weight, m and v, all f32 of one size: w -= lr (mhat / (sqrt(vhat) + epsilon) + decay w).
-void adamw(TensorView weight, TensorView m, TensorView v, ConstTensorView gradient, const AdamwOptions& options);
+/// One update of master, m and v, all f32 of one size: w -= lr (mhat / (sqrt(vhat) + epsilon) + decay w). The weight is
+/// f32, then it is the very tensor of the master, or bf16, then it becomes the master rounded.
+void adamw(TensorView weight, TensorView master, TensorView m, TensorView v, ConstTensorView gradient,
+           const AdamwOptions& options);
 
 }  // namespace annulus

@@ -1,5 +1,5 @@
 #pragma once
-// Rows of a table.
+// Rows of a table. Table, y and dy are f32 or bf16 alike, the table's gradient is f32.
 #include "runtime/core/tensor.h"
 
 namespace annulus {

@@ -1,19 +1,10 @@
 #include "kernels/gemm.h"
 
-#include <cstring>
-
 #include "kernels/cpu/gemm.h"
+#include "kernels/dtypes.h"
+#include "kernels/elementwise.h"
 
 namespace annulus {
-namespace {
-
-void clear(TensorView c) {
-  if (c.shape_only()) return;
-  for (int64_t row = 0; row < c.dim(0); ++row)
-    std::memset(c.data<float>() + row * c.stride(0), 0, sizeof(float) * static_cast<size_t>(c.dim(1)));
-}
-
-}  // namespace
 
 void gemm(TensorView c, ConstTensorView a, Transpose transpose_a, ConstTensorView b, Transpose transpose_b, Write write,
           Arena& scratch) {
@@ -22,9 +13,12 @@ void gemm(TensorView c, ConstTensorView a, Transpose transpose_a, ConstTensorVie
             "gemm takes matrices with rows of unit stride");
   invariant(a.dim(ta) == c.dim(0) && b.dim(!tb) == c.dim(1) && a.dim(!ta) == b.dim(tb), "gemm: c is ", c.shape().text(),
             ", op(a) of ", a.shape().text(), " times op(b) of ", b.shape().text(), " does not fit");
+  require_model_dtype("gemm", {{"a", a}, {"b", b}});
+  const Dtype result = require_model_dtype("gemm", {{"c", c}});
+  invariant(write == Write::kReplace || result == Dtype::kF32, "gemm: sums over several products are kept in f32");
   if (c.numel() == 0) return;
   if (a.numel() == 0) {
-    if (write == Write::kReplace) clear(c);
+    if (write == Write::kReplace) fill_zero(c);
     return;
   }
   cpu::gemm(c, a, ta, b, tb, write == Write::kAdd, scratch);

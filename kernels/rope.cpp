@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/cpu/isa.h"
+#include "kernels/dtypes.h"
 
 namespace annulus {
 namespace {
@@ -12,9 +13,14 @@ void turn(TensorView x, ConstTensorView cosine, ConstTensorView sine, float sign
   invariant(cosine.dim(0) == T && cosine.dim(1) * 2 == D && sine.shape() == cosine.shape(), "rope has angles ",
             cosine.shape().text(), " for ", x.shape().text(), "; build the table from this rank's positions");
   invariant(x.stride(3) == 1 && x.stride(2) == D && x.stride(0) == T * x.stride(1), "rope: strides of x");
+  const Dtype dtype = require_model_dtype("rope", {{"x", x}});
+  require_dtype("rope", Dtype::kF32, {{"cosine", cosine}, {"sine", sine}});
   if (x.shape_only()) return;
-  cpu::isa_kernels().rope(x.data<float>(), x.stride(1), cosine.data<float>(), sine.data<float>(), B * T, T, heads, D,
-                          sign);
+  with_element(dtype, [&](auto element) {
+    using Element = decltype(element);
+    cpu::element_kernels<Element>().rope(x.data<Element>(), x.stride(1), cosine.data<float>(), sine.data<float>(),
+                                         B * T, T, heads, D, sign);
+  });
 }
 
 }  // namespace

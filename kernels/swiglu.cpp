@@ -1,6 +1,7 @@
 #include "kernels/swiglu.h"
 
 #include "kernels/cpu/isa.h"
+#include "kernels/dtypes.h"
 
 namespace annulus {
 namespace {
@@ -15,16 +16,24 @@ void require_shapes(ConstTensorView y, ConstTensorView gate_up) {
 
 void swiglu_forward(TensorView y, ConstTensorView gate_up) {
   require_shapes(y, gate_up);
+  const Dtype dtype = require_model_dtype("swiglu", {{"y", y}, {"gate_up", gate_up}});
   if (y.shape_only()) return;
-  cpu::isa_kernels().swiglu_forward(y.data<float>(), gate_up.data<float>(), y.dim(0), y.dim(1));
+  with_element(dtype, [&](auto element) {
+    using T = decltype(element);
+    cpu::element_kernels<T>().swiglu_forward(y.data<T>(), gate_up.data<T>(), y.dim(0), y.dim(1));
+  });
 }
 
 void swiglu_backward(TensorView dgate_up, ConstTensorView dy, ConstTensorView gate_up) {
   require_shapes(dy, gate_up);
   require_shapes(dy, dgate_up);
+  const Dtype dtype = require_model_dtype("swiglu", {{"dgate_up", dgate_up}, {"dy", dy}, {"gate_up", gate_up}});
   if (dgate_up.shape_only()) return;
-  cpu::isa_kernels().swiglu_backward(dgate_up.data<float>(), dy.data<float>(), gate_up.data<float>(), dy.dim(0),
-                                     dy.dim(1));
+  with_element(dtype, [&](auto element) {
+    using T = decltype(element);
+    cpu::element_kernels<T>().swiglu_backward(dgate_up.data<T>(), dy.data<T>(), gate_up.data<T>(), dy.dim(0),
+                                              dy.dim(1));
+  });
 }
 
 }  // namespace annulus

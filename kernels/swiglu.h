@@ -4,8 +4,8 @@
 
 namespace annulus {
 
-/// y_NF = silu(gate) * up, where a token's gate (F) and up (F) lie side by side in gate_up (N, 2F). All f32,
-/// contiguous.
+/// y_NF = silu(gate) * up, where a token's gate (F) and up (F) lie side by side in gate_up (N, 2F). All f32 or
+/// all bf16, contiguous.
 void swiglu_forward(TensorView y_NF, ConstTensorView gate_up);
 
 /// Writes dgate_up (N, 2F).

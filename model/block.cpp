@@ -48,10 +48,11 @@ void Block::backward(TensorView d, const Batch& batch, Saved& saved, Workspace& 
   {
     const Mark mark(workspace.timeline(), Activity::kMlp);
     const Arena::Scope scope(workspace.scratch);
-    mlp_norm_.backward(d, mlp_.backward(d, saved.mlp, workspace), saved.mlp_norm);
+    mlp_norm_.backward(d, mlp_.backward(d, saved.mlp, workspace), saved.mlp_norm, workspace.scratch);
   }
   const Arena::Scope scope(workspace.scratch);
-  attention_norm_.backward(d, attention_.backward(d, batch, saved.attention, workspace), saved.attention_norm);
+  attention_norm_.backward(d, attention_.backward(d, batch, saved.attention, workspace), saved.attention_norm,
+                           workspace.scratch);
 }
 
 }  // namespace annulus

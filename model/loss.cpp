@@ -33,7 +33,7 @@ LossResult LmHead::run(ConstTensorView x, const Batch& batch, LossGradient gradi
     const ConstTensorView x_tile = x.narrow(0, first, count);
     const TensorView z = workspace.scratch.take({count, V});
     logits(z, x_tile, workspace.scratch);
-    cross_entropy(losses.narrow(0, first, count), z, labels.narrow(0, first, count), gradient,
+    cross_entropy(losses.narrow(0, first, count), z, z, labels.narrow(0, first, count), gradient,
                   static_cast<float>(gradient_scale));
     if (!backward) return;
     gemm(result.dx_NC.narrow(0, first, count), z, Transpose::kNo, store_.weight(table_), Transpose::kNo,

@@ -16,8 +16,9 @@ TensorView RmsNorm::forward(ConstTensorView x, Saved& saved, Arena& arena) const
   return y;
 }
 
-void RmsNorm::backward(TensorView residual, ConstTensorView dy, const Saved& saved) const {
-  rms_norm_backward(residual, store_.gradient(gain_), dy, saved.x_NC, saved.rstd_N, store_.weight(gain_), residual);
+void RmsNorm::backward(TensorView residual, ConstTensorView dy, const Saved& saved, Arena& scratch) const {
+  rms_norm_backward(residual, store_.gradient(gain_), dy, saved.x_NC, saved.rstd_N, store_.weight(gain_), residual,
+                    scratch);
 }
 
 }  // namespace annulus

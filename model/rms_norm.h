@@ -18,7 +18,7 @@ class RmsNorm {
 
   /// Replaces `residual_NC` (the gradient that bypasses the norm) by itself plus the gradient through the norm, and
   /// adds to the gain's gradient.
-  void backward(TensorView residual_NC, ConstTensorView dy_NC, const Saved& saved) const;
+  void backward(TensorView residual_NC, ConstTensorView dy_NC, const Saved& saved, Arena& scratch) const;
 
  private:
   ParameterStore& store_;

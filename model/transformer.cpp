@@ -55,7 +55,7 @@ void Transformer::backward(const Batch& batch, const LossResult& loss, Workspace
   const Arena::Scope scope(workspace.scratch);
   const TensorView d = workspace.scratch.take(loss.dx_NC.shape());
   fill_zero(d);
-  final_norm_.backward(d, loss.dx_NC, saved_norm_);
+  final_norm_.backward(d, loss.dx_NC, saved_norm_, workspace.scratch);
   for (size_t layer = blocks_.size(); layer-- > 0;) {
     const Mark mark(workspace.timeline(),
                     {.activity = Activity::kLayer, .backward = true, .layer = static_cast<int>(layer)});

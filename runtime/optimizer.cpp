@@ -36,8 +36,8 @@ void Optimizer::step(double learning_rate, double gradient_factor, int64_t step)
     const Parameter& parameter = store_.parameters()[static_cast<size_t>(rows.parameter)];
     const int64_t floats = rows.end - rows.begin;
     const double decay = parameter.decays() ? config_.weight_decay : 0.0;
-    adamw(store_.weights().narrow(0, rows.begin, floats), m(rows), v(rows),
-          store_.gradients().narrow(0, rows.begin, floats),
+    const TensorView weight = store_.weights().narrow(0, rows.begin, floats);
+    adamw(weight, weight, m(rows), v(rows), store_.gradients().narrow(0, rows.begin, floats),
           {.learning_rate = static_cast<float>(learning_rate),
            .beta1 = static_cast<float>(config_.beta1),
            .beta2 = static_cast<float>(config_.beta2),

@@ -4,7 +4,10 @@
 
 namespace annulus::cpu {
 
-void embedding_forward(float* y_NC, const float* table_VC, const int32_t* tokens_N, int64_t N, int64_t C);
-void embedding_backward(float* dtable_VC, const float* dy_NC, const int32_t* tokens_N, int64_t N, int64_t C);
+// T is float or Bf16.
+template <class T>
+void embedding_forward(T* y_NC, const T* table_VC, const int32_t* tokens_N, int64_t N, int64_t C);
+template <class T>
+void embedding_backward(float* dtable_VC, const T* dy_NC, const int32_t* tokens_N, int64_t N, int64_t C);
 
 }  // namespace annulus::cpu

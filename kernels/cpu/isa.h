@@ -2,6 +2,7 @@
 // Which instruction set this process computes with: chosen once, at start, for our kernels and for oneDNN alike.
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/cpu/isa_kernels.h"
@@ -16,6 +17,13 @@ void choose_isa(std::string_view name);
 
 /// The kernels of the chosen instruction set ("auto" if none was chosen).
 const IsaKernels& isa_kernels();
+
+/// Those of them over activations and weights of element type T, float or Bf16.
+template <class T>
+const ElementKernels<T>& element_kernels() {
+  if constexpr (std::is_same_v<T, float>) return isa_kernels().f32;
+  if constexpr (std::is_same_v<T, Bf16>) return isa_kernels().bf16;
+}
 
 /// The kernels of one instruction set that this CPU supports; for tests and benchmarks.
 const IsaKernels& kernels_of(std::string_view name);

@@ -1,10 +1,11 @@
 #pragma once
 // The kernels that exist once per instruction set, as a table of functions. Pointers and numbers only: the files behind
 // it are compiled for CPUs that the rest of the program may not run on. Shapes are checked by the front functions
-// (kernels/*.h), which also say what each op computes. All data is f32; N counts tokens.
+// (kernels/*.h), which also say what each op computes. N counts tokens.
 #include <cstdint>
 
 #include "kernels/cpu/attention_calls.h"
+#include "runtime/core/bf16.h"
 
 namespace annulus::cpu {
 
@@ -12,6 +13,26 @@ struct AdamwStep {
   float learning_rate, beta1, beta2, epsilon, weight_decay;
   float gradient_scale;            // 1, or less when the global norm is clipped
   float correction1, correction2;  // 1 / (1 - beta^t)
+};
+
+/// Tokens whose part of the gain's gradient rms_norm_backward adds up in one row of C floats of its scratch.
+constexpr int64_t kTokensPerNormSum = 64;
+
+/// The kernels over activations and weights of one element type T, float or Bf16.
+template <class T>
+struct ElementKernels {
+  void (*rms_norm_forward)(T* y_NC, float* rstd_N, const T* x_NC, const T* gain_C, int64_t N, int64_t C, float epsilon);
+  void (*rms_norm_backward)(T* dx_NC, float* dgain_C, const T* dy_NC, const T* x_NC, const float* rstd_N,
+                            const T* gain_C, const T* add_NC, int64_t N, int64_t C, float* scratch);
+  void (*rope)(T* x, int64_t token_stride, const float* cosine, const float* sine, int64_t N, int64_t tokens,
+               int64_t heads, int64_t D, float sign);
+  void (*swiglu_forward)(T* y_NF, const T* gate_up_N2F, int64_t N, int64_t F);
+  void (*swiglu_backward)(T* dgate_up_N2F, const T* dy_NF, const T* gate_up_N2F, int64_t N, int64_t F);
+  void (*cross_entropy)(float* loss_N, T* dlogits_NV, const float* logits_NV, const int32_t* labels_N, int64_t N,
+                        int64_t V, float gradient_scale);  // dlogits: null for no gradient
+  void (*add)(T* sum, const T* a, const T* b, int64_t n);
+  void (*from_f32)(T* y, int64_t y_row, const float* x, int64_t x_row, int64_t rows, int64_t columns);
+  void (*from_bf16)(T* y, int64_t y_row, const Bf16* x, int64_t x_row, int64_t rows, int64_t columns);
 };
 
 struct IsaKernels {
@@ -25,19 +46,11 @@ struct IsaKernels {
   void (*attention_backward)(const AttentionBackwardCall&);
   void (*attention_delta)(float* delta_BHT, TokenRows out, TokenRows dout, int64_t B, int64_t T, int64_t H, int64_t D);
 
-  void (*rms_norm_forward)(float* y_NC, float* rstd_N, const float* x_NC, const float* gain_C, int64_t N, int64_t C,
-                           float epsilon);
-  void (*rms_norm_backward)(float* dx_NC, float* dgain_C, const float* dy_NC, const float* x_NC, const float* rstd_N,
-                            const float* gain_C, const float* add_NC, int64_t N, int64_t C);
-  void (*rope)(float* x, int64_t token_stride, const float* cosine, const float* sine, int64_t N, int64_t T,
-               int64_t heads, int64_t D, float sign);
-  void (*swiglu_forward)(float* y_NF, const float* gate_up_N2F, int64_t N, int64_t F);
-  void (*swiglu_backward)(float* dgate_up_N2F, const float* dy_NF, const float* gate_up_N2F, int64_t N, int64_t F);
-  void (*cross_entropy)(float* loss_N, float* logits_NV, const int32_t* labels_N, int64_t N, int64_t V,
-                        bool with_gradient, float gradient_scale);
-  void (*add)(float* sum, const float* a, const float* b, int64_t n);
+  ElementKernels<float> f32;
+  ElementKernels<Bf16> bf16;
   double (*sum_of_squares)(const float* x, int64_t n);
-  void (*adamw)(float* weight, float* m, float* v, const float* gradient, int64_t n, const AdamwStep& step);
+  void (*adamw)(float* master, Bf16* weight, float* m, float* v, const float* gradient, int64_t n,
+                const AdamwStep& step);               // weight: the master rounded; null where the master is the weight
   void (*exp2)(float* y, const float* x, int64_t n);  // the exponential inside the attention kernels, for its own test
   double (*fma_gflops)(double seconds);               // the rate of one thread's fused multiply-adds in registers
 };

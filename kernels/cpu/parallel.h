@@ -27,4 +27,13 @@ void parallel_for(int64_t count, Body&& body) {
   }
 }
 
+/// body(i) for i = 0..count-1, `chunk` of them at a time, where one alone is too little work to be handed out.
+template <class Body>
+void parallel_for_chunks(int64_t count, int64_t chunk, Body&& body) {
+  parallel_for((count + chunk - 1) / chunk, [&](int64_t item, int) {
+    const int64_t end = (item + 1) * chunk < count ? (item + 1) * chunk : count;
+    for (int64_t i = item * chunk; i < end; ++i) body(i);
+  });
+}
+
 }  // namespace annulus::cpu

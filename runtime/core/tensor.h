@@ -56,6 +56,12 @@ class ConstTensorView {
     part.narrow_in_place(axis, first, count);
     return part;
   }
+  /// Element i of the outermost dimension, without that dimension.
+  ConstTensorView at(int64_t i) const {
+    ConstTensorView part = *this;
+    part.peel_in_place(i);
+    return part;
+  }
   ConstTensorView reshaped(Shape shape) const {
     ConstTensorView other = *this;
     other.reshape_in_place(shape);
@@ -125,7 +131,6 @@ class TensorView : public ConstTensorView {
     part.narrow_in_place(axis, first, count);
     return part;
   }
-  /// Element i of the outermost dimension, without that dimension.
   TensorView at(int64_t i) const {
     TensorView part = *this;
     part.peel_in_place(i);

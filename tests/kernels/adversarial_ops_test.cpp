@@ -17,6 +17,7 @@
 #include "tests/support/buffer.h"
 #include "tests/support/close.h"
 #include "tests/support/random.h"
+#include "tests/support/scratch.h"
 
 namespace annulus::test {
 namespace {
@@ -43,7 +44,8 @@ NormResult rms_norm(const std::vector<double>& x, const std::vector<double>& gai
   const Buffer xb({N, C}, x), gb({C}, gain), dyb({N, C}, dy), y({N, C}), rstd({N}), dx({N, C}), dgain({C}, 0.0f),
       zero({N, C}, 0.0f);
   rms_norm_forward(y.view(), rstd.view(), xb.view(), gb.view(), static_cast<float>(epsilon));
-  rms_norm_backward(dx.view(), dgain.view(), dyb.view(), xb.view(), rstd.view(), gb.view(), zero.view());
+  Scratch scratch;
+  rms_norm_backward(dx.view(), dgain.view(), dyb.view(), xb.view(), rstd.view(), gb.view(), zero.view(), scratch);
   return {y.doubles(), dx.doubles(), dgain.doubles()};
 }
 
@@ -116,7 +118,8 @@ TEST_P(AdversarialOps, CrossEntropyOfHugeEqualAndTinyLogits) {
     const auto exact = oracle::cross_entropy<double>(logits, labels, V, 0.25);
     const auto plain = oracle::cross_entropy<float>(logits, labels, V, 0.25);
     const Buffer z({N, V}, logits), loss({N});
-    cross_entropy(loss.view(), z.view(), TensorView(labels32.data(), Dtype::kI32, {N}), LossGradient::kYes, 0.25f);
+    cross_entropy(loss.view(), z.view(), z.view(), TensorView(labels32.data(), Dtype::kI32, {N}), LossGradient::kYes,
+                  0.25f);
     double sum = 0.0, terms = 0.0;
     for (const double l : loss.doubles()) sum += l;
     for (const double logit : logits) terms = std::max(terms, 1.0 + std::abs(logit));
@@ -136,7 +139,8 @@ TEST_P(AdversarialOps, LogitsThatOverflowNeverPassForNumbers) {
       const Buffer z({1, 19}, everywhere ? logit : 1.0f), loss({1});
       z.data()[3] = logit;
       std::vector<int32_t> label = {3};
-      cross_entropy(loss.view(), z.view(), TensorView(label.data(), Dtype::kI32, {1}), LossGradient::kNo, 0.0f);
+      cross_entropy(loss.view(), z.view(), z.view(), TensorView(label.data(), Dtype::kI32, {1}), LossGradient::kNo,
+                    0.0f);
       EXPECT_FALSE(std::isfinite(loss.data()[0])) << logit << " everywhere " << everywhere;
     }
 }

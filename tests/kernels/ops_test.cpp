@@ -17,6 +17,7 @@
 #include "tests/support/buffer.h"
 #include "tests/support/close.h"
 #include "tests/support/random.h"
+#include "tests/support/scratch.h"
 
 namespace annulus::test {
 namespace {
@@ -75,7 +76,8 @@ TEST_P(Ops, RmsNormEqualsOracle) {
       const std::string what = "rms_norm C " + std::to_string(C);
       expect_close(y.doubles(), exact.y, twice_error_of(plain.y, exact.y), what + " y");
 
-      rms_norm_backward(dx.view(), dgain.view(), dyb.view(), xb.view(), rstd.view(), gb.view(), rb.view());
+      Scratch scratch;
+      rms_norm_backward(dx.view(), dgain.view(), dyb.view(), xb.view(), rstd.view(), gb.view(), rb.view(), scratch);
       const auto exact_back = oracle::rms_norm_backward<double>(x, gain, dy, eps);
       const auto plain_back = oracle::rms_norm_backward<float>(x, gain, dy, eps);
       // The terms dy * gain * rstd and the projection cancel (all of them where C = 1): one rounding of the terms.
@@ -184,9 +186,9 @@ TEST_P(Ops, CrossEntropyEqualsOracleAlsoForLargeLogits) {
       const auto plain = oracle::cross_entropy<float>(logits, labels, V, scale);
       auto labels32 = narrow(labels);
       const Buffer z({N, V}, logits), loss({N});
-      cross_entropy(loss.view(), z.view(), ints(labels32), LossGradient::kNo, 0.0f);
+      cross_entropy(loss.view(), z.view(), z.view(), ints(labels32), LossGradient::kNo, 0.0f);
       expect_close(z.doubles(), logits, {0.0}, "cross entropy must not touch the logits");
-      cross_entropy(loss.view(), z.view(), ints(labels32), LossGradient::kYes, static_cast<float>(scale));
+      cross_entropy(loss.view(), z.view(), z.view(), ints(labels32), LossGradient::kYes, static_cast<float>(scale));
       double sum_of_losses = 0.0, terms = 0.0;
       for (const double l : loss.doubles()) sum_of_losses += l, terms += std::abs(l) + spread * 4;
       expect_close({sum_of_losses}, {exact.loss_sum},
@@ -210,7 +212,7 @@ TEST_P(Ops, AdamwEqualsOracleOverSeveralSteps) {
       const auto exact = oracle::adamw<double>(w, m, v, g, o);
       const auto plain = oracle::adamw<float>(w, m, v, g, o);
       const Buffer wb({n}, w), mb({n}, m), vb({n}, v), gb({n}, g);
-      adamw(wb.view(), mb.view(), vb.view(), gb.view(),
+      adamw(wb.view(), wb.view(), mb.view(), vb.view(), gb.view(),
             {.learning_rate = 1e-2f,
              .beta1 = 0.9f,
              .beta2 = 0.95f,

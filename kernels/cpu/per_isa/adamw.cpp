@@ -5,7 +5,7 @@
 
 namespace annulus::cpu::ANNULUS_ISA {
 
-void adamw(float* weight, float* m, float* v, const float* gradient, int64_t n, const AdamwStep& step) {
+void adamw(float* master, Bf16* weight, float* m, float* v, const float* gradient, int64_t n, const AdamwStep& step) {
   constexpr int64_t kFloatsPerItem = int64_t{1} << 14;
   const Simd::Reg beta1 = Simd::set1(step.beta1), rest1 = Simd::set1(1.0f - step.beta1);
   const Simd::Reg beta2 = Simd::set1(step.beta2), rest2 = Simd::set1(1.0f - step.beta2);
@@ -22,10 +22,11 @@ void adamw(float* weight, float* m, float* v, const float* gradient, int64_t n, 
       const Simd::Reg v_new = Simd::fma(beta2, Simd::load_first(v + at, count), Simd::mul(rest2, Simd::mul(g, g)));
       const Simd::Reg root = Simd::add(Simd::sqrt(Simd::mul(v_new, correct2)), epsilon);
       const Simd::Reg move = Simd::div(Simd::mul(m_new, correct1), root);
-      const Simd::Reg w = Simd::mul(Simd::load_first(weight + at, count), keep);
+      const Simd::Reg w = Simd::fma(rate, move, Simd::mul(Simd::load_first(master + at, count), keep));
       Simd::store_first(m + at, m_new, count);
       Simd::store_first(v + at, v_new, count);
-      Simd::store_first(weight + at, Simd::fma(rate, move, w), count);
+      Simd::store_first(master + at, w, count);
+      if (weight) Simd::store_bf16_first(weight + at, w, count);
     });
   });
 }

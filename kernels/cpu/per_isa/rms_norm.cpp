@@ -1,5 +1,6 @@
 // RMSNorm, arXiv:1910.07467: y = x * rstd * gain, rstd = 1 / sqrt(mean(x^2) + epsilon). One row per token.
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/per_isa/element.h"
 #include "kernels/cpu/per_isa/kernels.h"
 #include "kernels/cpu/per_isa/reduce.h"
 
@@ -7,82 +8,96 @@ namespace annulus::cpu::ANNULUS_ISA {
 namespace {
 
 constexpr int64_t kTokensPerItem = 16;
-constexpr int64_t kTokensPerSum = 64;  // of the gain's gradient: short partial sums keep its rounding error small
-
-int64_t items(int64_t n, int64_t per_item) { return (n + per_item - 1) / per_item; }
 
 // In double, where no square of a float overflows.
-float rstd_of_huge(const float* x, int64_t C, float epsilon) {
+template <class T>
+float rstd_of_huge(const T* x, int64_t C, float epsilon) {
   double sum_sq = 0.0;
-  for (int64_t c = 0; c < C; ++c) sum_sq += static_cast<double>(x[c]) * static_cast<double>(x[c]);
+  for (int64_t c = 0; c < C; ++c) sum_sq += static_cast<double>(to_float(x[c])) * static_cast<double>(to_float(x[c]));
   return static_cast<float>(1.0 / __builtin_sqrt(sum_sq / static_cast<double>(C) + static_cast<double>(epsilon)));
 }
 
-void forward_row(float* y, float* rstd, const float* x, const float* gain, int64_t C, float epsilon) {
+template <class T>
+void forward_row(T* y, float* rstd, const T* x, const T* gain, int64_t C, float epsilon) {
   const float sum_sq = sum_over(C, [&](int64_t c, int64_t count) ANNULUS_ALWAYS {
-    const Simd::Reg v = Simd::load_first(x + c, count);
+    const Simd::Reg v = load_first(x + c, count);
     return Simd::mul(v, v);
   });
   *rstd = 1.0f / __builtin_sqrtf(sum_sq / static_cast<float>(C) + epsilon);
   if (*rstd == 0.0f) *rstd = rstd_of_huge(x, C, epsilon);  // from 1.8e19 on; y would be 0 without a word
   const Simd::Reg scale = Simd::set1(*rstd);
   for_lanes(C, [&](int64_t c, int64_t count) ANNULUS_ALWAYS {
-    const Simd::Reg v = Simd::mul(Simd::load_first(x + c, count), scale);
-    Simd::store_first(y + c, Simd::mul(v, Simd::load_first(gain + c, count)), count);
+    const Simd::Reg v = Simd::mul(load_first(x + c, count), scale);
+    store_first(y + c, Simd::mul(v, load_first(gain + c, count)), count);
+  });
+}
+
+// dgain += dy * x * rstd.
+template <class T>
+void add_to_dgain(float* dgain, const T* dy, const T* x, float rstd, int64_t C) {
+  const Simd::Reg scale = Simd::set1(rstd);
+  for_lanes(C, [&](int64_t c, int64_t count) ANNULUS_ALWAYS {
+    const Simd::Reg normed = Simd::mul(load_first(x + c, count), scale);
+    store_first(dgain + c, Simd::fma(load_first(dy + c, count), normed, load_first(dgain + c, count)), count);
+  });
+}
+
+void add_row(float* sum, const float* row, int64_t C) {
+  for_lanes(C, [&](int64_t c, int64_t count) ANNULUS_ALWAYS {
+    store_first(sum + c, Simd::add(load_first(sum + c, count), load_first(row + c, count)), count);
   });
 }
 
 // dx = rstd * (dy * gain - x * rstd * mean(dy * gain * x) * rstd) (+ add): no factor is as small as rstd^3, which
 // underflows where x is huge.
-void backward_row(float* dx, const float* dy, const float* x, float rstd, const float* gain, const float* add,
-                  int64_t C) {
+template <class T>
+void backward_row(T* dx, const T* dy, const T* x, float rstd, const T* gain, const T* add, int64_t C) {
   const float dot = sum_over(C, [&](int64_t c, int64_t count) ANNULUS_ALWAYS {
-    const Simd::Reg g = Simd::mul(Simd::load_first(dy + c, count), Simd::load_first(gain + c, count));
-    return Simd::mul(g, Simd::load_first(x + c, count));
+    const Simd::Reg g = Simd::mul(load_first(dy + c, count), load_first(gain + c, count));
+    return Simd::mul(g, load_first(x + c, count));
   });
   const Simd::Reg scale = Simd::set1(rstd), pull = Simd::set1(-dot * rstd / static_cast<float>(C) * rstd);
   for_lanes(C, [&](int64_t c, int64_t count) ANNULUS_ALWAYS {
-    const Simd::Reg g = Simd::mul(Simd::load_first(dy + c, count), Simd::load_first(gain + c, count));
-    const Simd::Reg normed = Simd::mul(Simd::load_first(x + c, count), scale);
-    Simd::Reg d = Simd::fma(g, scale, Simd::mul(normed, pull));
-    if (add) d = Simd::add(d, Simd::load_first(add + c, count));
-    Simd::store_first(dx + c, d, count);
+    const Simd::Reg g = Simd::mul(load_first(dy + c, count), load_first(gain + c, count));
+    const Simd::Reg normed = Simd::mul(load_first(x + c, count), scale);
+    const Simd::Reg d = Simd::fma(g, scale, Simd::mul(normed, pull));
+    store_first(dx + c, Simd::add(d, load_first(add + c, count)), count);
   });
 }
 
 }  // namespace
 
-void rms_norm_forward(float* y_NC, float* rstd_N, const float* x_NC, const float* gain_C, int64_t N, int64_t C,
-                      float epsilon) {
-  parallel_for(items(N, kTokensPerItem), [&](int64_t item, int) {
-    const int64_t end = (item + 1) * kTokensPerItem < N ? (item + 1) * kTokensPerItem : N;
-    for (int64_t t = item * kTokensPerItem; t < end; ++t)
-      forward_row(y_NC + t * C, rstd_N + t, x_NC + t * C, gain_C, C, epsilon);
-  });
+template <class T>
+void rms_norm_forward(T* y_NC, float* rstd_N, const T* x_NC, const T* gain_C, int64_t N, int64_t C, float epsilon) {
+  parallel_for_chunks(N, kTokensPerItem,
+                      [&](int64_t t) { forward_row(y_NC + t * C, rstd_N + t, x_NC + t * C, gain_C, C, epsilon); });
 }
 
-void rms_norm_backward(float* dx_NC, float* dgain_C, const float* dy_NC, const float* x_NC, const float* rstd_N,
-                       const float* gain_C, const float* add_NC, int64_t N, int64_t C) {
-  // The gain first, column by column: dx may overwrite add or dy.
-  parallel_for(items(C, Simd::kLanes), [&](int64_t item, int) {
-    const int64_t c = item * Simd::kLanes, count = C - c;
-    Simd::Reg total = Simd::zero();
-    for (int64_t t0 = 0; t0 < N; t0 += kTokensPerSum) {
-      const int64_t end = t0 + kTokensPerSum < N ? t0 + kTokensPerSum : N;
-      Simd::Reg sum = Simd::zero();
-      for (int64_t t = t0; t < end; ++t) {
-        const Simd::Reg normed = Simd::mul(Simd::load_first(x_NC + t * C + c, count), Simd::set1(rstd_N[t]));
-        sum = Simd::fma(Simd::load_first(dy_NC + t * C + c, count), normed, sum);
-      }
-      total = Simd::add(total, sum);
+// One pass: a thread takes kTokensPerNormSum tokens, whose part of the gain's gradient it adds up in a row of scratch
+// of its own. The rows are added in token order: the same bits for any number of threads, and short sums, whose
+// rounding error is small. A row's part of the gain comes first: dx may overwrite add or dy.
+template <class T>
+void rms_norm_backward(T* dx_NC, float* dgain_C, const T* dy_NC, const T* x_NC, const float* rstd_N, const T* gain_C,
+                       const T* add_NC, int64_t N, int64_t C, float* scratch) {
+  const int64_t sums = (N + kTokensPerNormSum - 1) / kTokensPerNormSum;
+  parallel_for(sums, [&](int64_t item, int) {
+    float* sum = scratch + item * C;
+    for_lanes(C, [&](int64_t c, int64_t count) ANNULUS_ALWAYS { store_first(sum + c, Simd::zero(), count); });
+    const int64_t end = (item + 1) * kTokensPerNormSum < N ? (item + 1) * kTokensPerNormSum : N;
+    for (int64_t t = item * kTokensPerNormSum; t < end; ++t) {
+      add_to_dgain(sum, dy_NC + t * C, x_NC + t * C, rstd_N[t], C);
+      backward_row(dx_NC + t * C, dy_NC + t * C, x_NC + t * C, rstd_N[t], gain_C, add_NC + t * C, C);
     }
-    Simd::store_first(dgain_C + c, Simd::add(Simd::load_first(dgain_C + c, count), total), count);
   });
-  parallel_for(items(N, kTokensPerItem), [&](int64_t item, int) {
-    const int64_t end = (item + 1) * kTokensPerItem < N ? (item + 1) * kTokensPerItem : N;
-    for (int64_t t = item * kTokensPerItem; t < end; ++t)
-      backward_row(dx_NC + t * C, dy_NC + t * C, x_NC + t * C, rstd_N[t], gain_C, add_NC ? add_NC + t * C : nullptr, C);
-  });
+  for (int64_t item = 1; item < sums; ++item) add_row(scratch, scratch + item * C, C);
+  if (sums > 0) add_row(dgain_C, scratch, C);
 }
+
+template void rms_norm_forward(float*, float*, const float*, const float*, int64_t, int64_t, float);
+template void rms_norm_forward(Bf16*, float*, const Bf16*, const Bf16*, int64_t, int64_t, float);
+template void rms_norm_backward(float*, float*, const float*, const float*, const float*, const float*, const float*,
+                                int64_t, int64_t, float*);
+template void rms_norm_backward(Bf16*, float*, const Bf16*, const Bf16*, const float*, const Bf16*, const Bf16*,
+                                int64_t, int64_t, float*);
 
 }  // namespace annulus::cpu::ANNULUS_ISA

@@ -6,6 +6,19 @@
 
 namespace annulus::cpu::ANNULUS_ISA {
 
+template <class T>
+constexpr ElementKernels<T> kElementKernels = {
+    .rms_norm_forward = rms_norm_forward<T>,
+    .rms_norm_backward = rms_norm_backward<T>,
+    .rope = rope<T>,
+    .swiglu_forward = swiglu_forward<T>,
+    .swiglu_backward = swiglu_backward<T>,
+    .cross_entropy = cross_entropy<T>,
+    .add = add<T>,
+    .from_f32 = convert<T, float>,
+    .from_bf16 = convert<T, Bf16>,
+};
+
 const IsaKernels kKernels = {
     .name = ANNULUS_NAME(ANNULUS_ISA),
     .query_block = Simd::kQueryBlock,
@@ -15,13 +28,8 @@ const IsaKernels kKernels = {
     .attention_forward = attention_forward,
     .attention_backward = attention_backward,
     .attention_delta = attention_delta,
-    .rms_norm_forward = rms_norm_forward,
-    .rms_norm_backward = rms_norm_backward,
-    .rope = rope,
-    .swiglu_forward = swiglu_forward,
-    .swiglu_backward = swiglu_backward,
-    .cross_entropy = cross_entropy,
-    .add = add,
+    .f32 = kElementKernels<float>,
+    .bf16 = kElementKernels<Bf16>,
     .sum_of_squares = sum_of_squares,
     .adamw = adamw,
     .exp2 = exp2_of,
