@@ -49,11 +49,10 @@ KeyRuns key_runs(const BandSlice& s, int64_t row0, int64_t row1) {
   const int64_t begin = std::max(s.k0, first - s.hi), end = std::min(s.k1, last - s.lo + 1);
   if (first > last || begin >= end) return {begin, begin, begin, begin};
   if (first != row0 || last != row1 - 1) return {begin, begin, begin, end};
-  const int64_t full_begin = std::max(begin, last - s.hi);
-  // A multiple of four keys: the kernels take four at a time, and leave the rest to the run that is masked anyway.
-  const int64_t full_keys = std::max<int64_t>(0, std::min(end, first - s.lo + 1) - full_begin) / 4 * 4;
-  if (full_keys == 0) return {begin, begin, begin, end};
-  return {begin, full_begin, full_begin + full_keys, end};
+  const int64_t full_begin = (std::max(begin, last - s.hi) + kKeysTogether - 1) / kKeysTogether * kKeysTogether;
+  const int64_t full_end = std::min(end, first - s.lo + 1) / kKeysTogether * kKeysTogether;
+  if (full_begin >= full_end) return {begin, begin, begin, end};
+  return {begin, full_begin, full_end, end};
 }
 
 }  // namespace annulus

@@ -34,8 +34,12 @@ struct AttentionTiles {
 AttentionTiles make_attention_tiles(const std::vector<Segment>& queries, const std::vector<Segment>& keys,
                                     const Mask& mask, int64_t rows_per_block);
 
+/// Keys that the attention kernels take together, where a mask does not cut them.
+constexpr int64_t kKeysTogether = 8;
+
 /// The keys that the query rows [row0, row1) see of one slice: [begin, end), of which every row sees [full_begin,
-/// full_end). All four are equal where nothing is seen; full_begin == full_end == begin where no key is seen by all.
+/// full_end): multiples of kKeysTogether, so that the kernels can leave what is cut to the runs that are masked anyway.
+/// All four are equal where nothing is seen; full_begin == full_end == begin where no such keys are seen by all.
 struct KeyRuns {
   int64_t begin, full_begin, full_end, end;
 };

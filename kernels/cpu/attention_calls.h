@@ -7,29 +7,31 @@
 
 namespace annulus::cpu {
 
-/// (B, T, heads, D) with unit stride inside a token.
+/// (B, T, heads, D) with unit stride inside a token. T: float or Bf16, the dtype of the model.
+template <class T>
 struct TokenRows {
-  const float* data;
+  const T* data;
   int64_t batch_stride, token_stride, head_stride;
-  const float* row(int64_t b, int64_t t, int64_t head) const {
+  const T* row(int64_t b, int64_t t, int64_t head) const {
     return data + b * batch_stride + t * token_stride + head * head_stride;
   }
 };
 
 struct Progress {
-  void (*call)(void*) = nullptr;  // called by the calling thread between query blocks
+  void (*call)(void*) = nullptr;  // called by the calling thread between blocks of keys
   void* context = nullptr;
 };
 
+template <class T>
 struct AttentionForwardCall {
   AttentionDims dims;
   float scale;
-  TokenRows q;
-  const float* keys;    // (B, K, Tk, Dqk)
-  const float* values;  // (B, K, Tk, Dv)
-  float* state;         // (B, H, blocks, state_floats_per_block)
-  float* out;           // (B, Tq, H, Dv)
-  float* lse;           // (2, B, H, Tq)
+  TokenRows<T> q;
+  const T* keys;    // (B, K, Tk, Dqk)
+  const T* values;  // (B, K, Tk, Dv), bf16 in pairs of rows (kernels/attention.h)
+  float* state;     // (B, H, blocks, state_floats_per_block)
+  T* out;           // (B, Tq, H, Dv)
+  float* lse;       // (2, B, H, Tq)
   const QueryBlock* blocks;
   int64_t num_blocks;
   const BandSlice* slices;
@@ -37,19 +39,20 @@ struct AttentionForwardCall {
   Progress progress;
 };
 
+template <class T>
 struct AttentionBackwardCall {
   AttentionDims dims;
   float scale;
-  TokenRows q;
-  const float* keys;
-  const float* values;
-  TokenRows dout;
+  TokenRows<T> q;
+  const T* keys;
+  const T* values;
+  TokenRows<T> dout;
   const float* lse;    // (2, B, H, Tq)
   const float* delta;  // (B, H, Tq)
   float* dq;           // (B, Tq, H, Dqk) with these strides, added to
   int64_t dq_batch_stride, dq_token_stride;
-  float* dkeys;    // like keys, zero when called
-  float* dvalues;  // like values, zero when called
+  float* dkeys;    // (B, K, Tk, Dqk), zero when called
+  float* dvalues;  // (B, K, Tk, Dv) row by row, zero when called
   const QueryBlock* blocks;
   int64_t num_blocks;
   const BandSlice* slices;

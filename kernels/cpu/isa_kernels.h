@@ -33,25 +33,28 @@ struct ElementKernels {
   void (*add)(T* sum, const T* a, const T* b, int64_t n);
   void (*from_f32)(T* y, int64_t y_row, const float* x, int64_t x_row, int64_t rows, int64_t columns);
   void (*from_bf16)(T* y, int64_t y_row, const Bf16* x, int64_t x_row, int64_t rows, int64_t columns);
+
+  int64_t (*forward_scratch_floats)(const AttentionDims&);   // of one thread
+  int64_t (*backward_scratch_floats)(const AttentionDims&);  // of one thread
+  void (*attention_forward)(const AttentionForwardCall<T>&);
+  void (*attention_backward)(const AttentionBackwardCall<T>&);
+  void (*attention_delta)(float* delta_BHT, TokenRows<T> out, TokenRows<T> dout, int64_t B, int64_t tokens, int64_t H,
+                          int64_t D);
+  void (*pack_values)(T* block, TokenRows<T> v, int64_t B, int64_t K, int64_t tokens, int64_t D);  // (B, K, tokens, D)
 };
 
 struct IsaKernels {
   const char* name;
   int64_t query_block;  // query rows that an attention kernel takes together
 
-  int64_t (*forward_state_floats)(const AttentionDims&);     // of one query block of one head
-  int64_t (*forward_scratch_floats)(const AttentionDims&);   // of one thread
-  int64_t (*backward_scratch_floats)(const AttentionDims&);  // of one thread
-  void (*attention_forward)(const AttentionForwardCall&);
-  void (*attention_backward)(const AttentionBackwardCall&);
-  void (*attention_delta)(float* delta_BHT, TokenRows out, TokenRows dout, int64_t B, int64_t T, int64_t H, int64_t D);
-
+  int64_t (*forward_state_floats)(const AttentionDims&);  // of one query block of one head
   ElementKernels<float> f32;
   ElementKernels<Bf16> bf16;
   double (*sum_of_squares)(const float* x, int64_t n);
   void (*adamw)(float* master, Bf16* weight, float* m, float* v, const float* gradient, int64_t n,
                 const AdamwStep& step);               // weight: the master rounded; null where the master is the weight
-  void (*exp2)(float* y, const float* x, int64_t n);  // the exponential inside the attention kernels, for its own test
+  void (*exp2)(float* y, const float* x, int64_t n);  // the exponentials inside the attention kernels, for their tests:
+  void (*exp2_bf16)(float* y, const float* x, int64_t n);  // of weights that stay f32, that are rounded to bf16
   double (*fma_gflops)(double seconds);               // the rate of one thread's fused multiply-adds in registers
 };
 

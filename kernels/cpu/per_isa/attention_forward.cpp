@@ -1,246 +1,400 @@
 // Flash attention, forward, one visit: arXiv:2205.14135 with the state (unnormalised out, reference maximum, sum)
 // carried from visit to visit. Lanes are queries: S^T[j][i] = k_j . q_i comes from broadcasting K, which therefore
-// stays row-major as it arrived, and the softmax over j needs no sum across lanes. Scores are in units of log 2.
+// stays as it arrived, and the softmax over j needs no sum across lanes. Scores are in units of log 2.
 //
 // A score that overflowed makes its row NaN. Infinity does that by itself; minus infinity would pass for a weight of 0,
-// and a row of nothing else for one that sees no key: hence the products with 0 that are added to the sums.
+// and a row of nothing else for one that sees no key: hence the smallest score, times 0, in the sum.
 //
 // The maximum is lazy: exponentials use the last reference maximum while the product is still in registers, and a tile
 // is done again in two passes only where some score exceeds the reference by more than kLazyRange. Out and sum are
 // relative to the reference, so that is exact, not an approximation; it saves a pass over the scores and the rescaling
-// of out.
+// of out. After a tile that had to be done again, the next goes the long way at once.
+//
+// A thread takes a panel of several query blocks and lets tile after tile of keys visit all of them, so that keys and
+// values come from memory once per panel.
 #include <cstring>
 
 #include "kernels/cpu/attention_calls.h"
 #include "kernels/cpu/parallel.h"
-#include "kernels/cpu/per_isa/exp2.h"
 #include "kernels/cpu/per_isa/kernels.h"
 #include "kernels/cpu/per_isa/lanes.h"
 #include "kernels/cpu/per_isa/micro_kernel.h"
 #include "kernels/cpu/per_isa/pack.h"
+#include "kernels/cpu/per_isa/packed_values.h"
+#include "kernels/cpu/per_isa/panels.h"
 
 namespace annulus::cpu::ANNULUS_ISA {
 namespace {
 
 using Reg = Simd::Reg;
 
-constexpr int64_t kKeysPerTile = 128;  // scores of a tile: 128 x 64 floats, half of a small L2
+constexpr int64_t kKeysPerTile = 128;
 constexpr int kRegs = Simd::kRegsPerTile;
 constexpr int64_t kGroup = kRegs * Simd::kLanes;  // queries that one micro-kernel call covers
 constexpr float kLazyRange = 10.0f;               // exponentials stay below 2^10
 constexpr float kLowest = -3.4028234663852886e38f;
-static_assert(kQueryBlock % kGroup == 0);
+static_assert(kQueryBlock % kGroup == 0 && kKeysPerTile % kKeysTogether == 0);
 
-// One (batch, head, query block) and where its parts are.
+// How a group of queries takes its next tile.
+enum class Maximum : uint8_t { kUnknown, kLazy, kGrowing };
+
+// One query block of one head: its state and its queries.
+template <class T>
 struct Item {
-  const float *keys, *values;             // row 0 of this key/value head
-  float *out_lanes, *maximum, *sum;       // state: (Dv, kQueryBlock), (kQueryBlock), (kQueryBlock)
-  float *q_lanes, *scores;                // scratch: (Dqk, kQueryBlock), (kKeysPerTile, kQueryBlock)
-  int64_t width_qk, width_v, row0, row1;  // row1: one past the last query row
+  float *out_lanes, *maximum, *sum;  // state: (Dv, kQueryBlock), (kQueryBlock), (kQueryBlock)
+  Word<T>* q_lanes;                  // (Dqk words, kQueryBlock)
+  const QueryBlock* block;
+  int64_t head;                       // query head
+  Maximum next[kQueryBlock / kGroup];
 };
 
-// The keys [begin, end) as one tile for the queries of one group.
-struct Tile {
+// The keys [begin, end) of one key/value head as the products take them.
+template <class T>
+struct KeyTile {
+  const Word<T>* keys;    // `key_words` a row
+  const Word<T>* values;  // Dv words for each kPerWord rows
   int64_t begin, end;
-  const BandSlice* slice;  // nullptr: every query sees every key
 };
 
-// Hides what the mask hides; `sum` gets 0 for every score that is seen, NaN for one that is not finite.
-template <bool kMasked, int kRows>
-[[gnu::always_inline]] inline void take_scores(Reg (&s)[kRows][kRegs], Reg (&sum)[kRegs], const Item& item,
-                                               const Tile& tile, int64_t key, int64_t group) {
+// What a thread works with: one panel and its scratch.
+template <class T>
+struct Panel {
+  const AttentionForwardCall<T>& call;
+  int64_t key_words, width_v;
+  float log2_scale;   // of the scores, where they are not scaled already
+  Word<T>* weights;   // (kKeysPerTile / kPerWord, kGroup)
+  float* scores;      // (kKeysPerTile, kGroup); the weights' own memory where both are floats
+  Word<T>* widened;   // room for a tile of keys and values that cannot be used in place
+  Item<T> items[kMostBlocksPerPanel];
+  int num_items;
+};
+
+// The largest and the smallest score that were seen, and the sum of the weights.
+struct Running {
+  Reg reference[kRegs], largest[kRegs], smallest[kRegs], sum[kRegs];
+};
+
+// Hides what the mask hides, and notes what is seen.
+template <class T, bool kMasked, int kRows>
+[[gnu::always_inline]] inline void take_scores(Reg (&s)[kRows][kRegs], Running& r, const Panel<T>& panel,
+                                               const BandSlice& slice, int64_t key, int64_t lane_row) {
+  const Reg scale = Simd::set1(panel.log2_scale);
 #pragma GCC unroll 8
-  for (int m = 0; m < kRows; ++m)
+  for (int n = 0; n < kRegs; ++n)
 #pragma GCC unroll 8
-    for (int n = 0; n < kRegs; ++n) {
+    for (int m = 0; m < kRows; ++m) {
+      if constexpr (Operands<T>::kScaleScores) s[m][n] = Simd::mul(s[m][n], scale);
       if constexpr (kMasked) {
-        const int64_t lane_row = item.row0 + group + n * Simd::kLanes;
-        const Simd::Lanes seen = lanes_that_see(*tile.slice, key + m, lane_row);
-        sum[n] = Simd::fma(Simd::select(seen, s[m][n], Simd::zero()), Simd::zero(), sum[n]);
+        const Simd::Lanes seen = lanes_that_see(slice, key + m, lane_row + n * Simd::kLanes);
+        r.smallest[n] = Simd::min(Simd::select(seen, s[m][n], Simd::zero()), r.smallest[n]);
         s[m][n] = Simd::select(seen, s[m][n], Simd::set1(kMinusInfinity));
       } else {
-        sum[n] = Simd::fma(s[m][n], Simd::zero(), sum[n]);
+        r.smallest[n] = Simd::min(s[m][n], r.smallest[n]);
       }
+      r.largest[n] = Simd::max(r.largest[n], s[m][n]);
     }
 }
 
-// exp2(s - reference) straight out of the product. False if a score was too large for the reference: nothing was
-// changed.
-template <bool kMasked>
-bool lazy_scores(const Item& item, const Tile& tile, int64_t group) {
-  Reg reference[kRegs], largest[kRegs], sum[kRegs];
-  for (int n = 0; n < kRegs; ++n) {
-    reference[n] = largest[n] = Simd::load(item.maximum + group + n * Simd::kLanes);
-    sum[n] = Simd::zero();
-  }
-  for_row_groups(tile.end - tile.begin, [&](auto rows, int64_t j) ANNULUS_ALWAYS {
-    constexpr int kRows = decltype(rows)::kCount;
-    const float* key = item.keys + (tile.begin + j) * item.width_qk;
-    tile_product<kRows, kRegs>(key, item.width_qk, 1, item.q_lanes + group, kQueryBlock, item.width_qk,
-                               [&](Reg(&s)[kRows][kRegs]) ANNULUS_ALWAYS {
-                                 take_scores<kMasked>(s, sum, item, tile, tile.begin + j, group);
+// Weights of rows that are neighbours, from row m on.
+template <class T, int kRows>
+[[gnu::always_inline]] inline void store_weights(Word<T>* to, const Reg (&p)[kRows]) {
 #pragma GCC unroll 8
-                                 for (int n = 0; n < kRegs; ++n) {
-#pragma GCC unroll 8
-                                   for (int m = 0; m < kRows; ++m) {
-                                     largest[n] = Simd::max(largest[n], s[m][n]);
-                                     const Reg p = exp2(Simd::sub(s[m][n], reference[n]));
-                                     sum[n] = Simd::add(sum[n], p);
-                                     Simd::store(item.scores + (j + m) * kQueryBlock + group + n * Simd::kLanes, p);
-                                   }
-                                 }
-                               });
-  });
-  for (int n = 0; n < kRegs; ++n)
-    if (Simd::any(Simd::greater(Simd::sub(largest[n], reference[n]), Simd::set1(kLazyRange)))) return false;
-  for (int n = 0; n < kRegs; ++n) {
-    float* total = item.sum + group + n * Simd::kLanes;
-    Simd::store(total, Simd::add(Simd::load(total), sum[n]));
+  for (int m = 0; m < kRows; m += kPerWord<T>) {
+    if constexpr (kPerWord<T> == 1)
+      Simd::store(to + m * kGroup, p[m]);
+    else
+      Operands<T>::store(to + m / 2 * kGroup, Operands<T>::pair(p[m], m + 1 < kRows ? p[m + 1] : Simd::zero()));
   }
-  return true;
 }
 
-// The two-pass form: raw scores, new maximum, exponentials. rescale[n] is what the carried out must be multiplied by.
-template <bool kMasked>
-void exact_scores(const Item& item, const Tile& tile, int64_t group, Reg (&rescale)[kRegs]) {
-  Reg largest[kRegs], sum[kRegs];
-  for (int n = 0; n < kRegs; ++n) {
-    largest[n] = Simd::load(item.maximum + group + n * Simd::kLanes);
-    sum[n] = Simd::zero();
-  }
-  for_row_groups(tile.end - tile.begin, [&](auto rows, int64_t j) ANNULUS_ALWAYS {
+// The scores of keys [begin, end), of which the tile's weights start at key `first`: lazy, exp2(s - reference) straight
+// out of the product; else the scores themselves.
+template <class T, bool kMasked, bool kLazy>
+[[gnu::noinline]] void score_keys(const Panel<T>& panel, const Item<T>& item, const KeyTile<T>& tile, int64_t first,
+                                  int64_t begin, int64_t end, int64_t group, const BandSlice& slice, bool prefetch,
+                                  Running& running) {
+  Running r = running;
+  const int64_t lane_row = item.block->row0 + group;
+  for_row_groups(end - begin, [&](auto rows, int64_t j) ANNULUS_ALWAYS {
     constexpr int kRows = decltype(rows)::kCount;
-    const float* key = item.keys + (tile.begin + j) * item.width_qk;
-    tile_product<kRows, kRegs>(key, item.width_qk, 1, item.q_lanes + group, kQueryBlock, item.width_qk,
-                               [&](Reg(&s)[kRows][kRegs]) ANNULUS_ALWAYS {
-                                 take_scores<kMasked>(s, sum, item, tile, tile.begin + j, group);
-                                 for (int m = 0; m < kRows; ++m)
-                                   for (int n = 0; n < kRegs; ++n) {
-                                     largest[n] = Simd::max(largest[n], s[m][n]);
-                                     Simd::store(item.scores + (j + m) * kQueryBlock + group + n * Simd::kLanes,
-                                                 s[m][n]);
-                                   }
-                               });
-  });
-  for (int64_t j = 0; j < tile.end - tile.begin; ++j)
-    for (int n = 0; n < kRegs; ++n) {
-      float* score = item.scores + j * kQueryBlock + group + n * Simd::kLanes;
-      const Reg p = exp2(Simd::sub(Simd::load(score), largest[n]));
-      sum[n] = Simd::add(sum[n], p);
-      Simd::store(score, p);
+    const int64_t key = begin + j, at = key - first;
+    const Word<T>* words = tile.keys + (key - tile.begin) * panel.key_words;
+    if (prefetch) {
+      prefetch_words(words + kKeysPerTile * panel.key_words, kRows * panel.key_words);
+      prefetch_words(tile.values + (key - tile.begin + kKeysPerTile) / kPerWord<T> * panel.width_v,
+                     kRows * panel.width_v / kPerWord<T>);
     }
-  for (int n = 0; n < kRegs; ++n) {
-    float* maximum = item.maximum + group + n * Simd::kLanes;
-    float* total = item.sum + group + n * Simd::kLanes;
-    rescale[n] = exp2(Simd::sub(Simd::load(maximum), largest[n]));
-    Simd::store(maximum, largest[n]);
-    Simd::store(total, Simd::fma(Simd::load(total), rescale[n], sum[n]));
-  }
-}
-
-template <bool kMasked>
-void visit_tile(const Item& item, const Tile& tile, bool try_lazy) {
-  for (int64_t group = 0; group < item.row1 - item.row0; group += kGroup) {
-    Reg rescale[kRegs];
-    for (int n = 0; n < kRegs; ++n) rescale[n] = Simd::set1(1.0f);
-    if (!try_lazy || !lazy_scores<kMasked>(item, tile, group)) exact_scores<kMasked>(item, tile, group, rescale);
-    for (int64_t d = 0; d < item.width_v; d += Simd::kRowsPerTile)  // out^T[d][i] += sum_j v[j][d] * p^T[j][i]
-      tile_product<Simd::kRowsPerTile, kRegs>(
-          item.values + tile.begin * item.width_v + d, 1, item.width_v, item.scores + group, kQueryBlock,
-          tile.end - tile.begin, [&](Reg(&c)[Simd::kRowsPerTile][kRegs]) ANNULUS_ALWAYS {
+    tile_product<Operands<T>, kRows, kRegs>(
+        words, panel.key_words, 1, item.q_lanes + group, kQueryBlock, panel.key_words,
+        [&](Reg(&s)[kRows][kRegs]) ANNULUS_ALWAYS {
+          take_scores<T, kMasked>(s, r, panel, slice, key, lane_row);
 #pragma GCC unroll 8
-            for (int m = 0; m < Simd::kRowsPerTile; ++m)
+          for (int n = 0; n < kRegs; ++n) {
+            if constexpr (!kLazy) {
 #pragma GCC unroll 8
-              for (int n = 0; n < kRegs; ++n) {
-                float* out = item.out_lanes + (d + m) * kQueryBlock + group + n * Simd::kLanes;
-                Simd::store(out, Simd::fma(Simd::load(out), rescale[n], c[m][n]));
+              for (int m = 0; m < kRows; ++m)
+                Simd::store(panel.scores + (at + m) * kGroup + n * Simd::kLanes, s[m][n]);
+            } else {
+              Reg p[kRows];
+#pragma GCC unroll 8
+              for (int m = 0; m < kRows; ++m) {
+                p[m] = Operands<T>::power_of_two(Simd::sub(s[m][n], r.reference[n]));
+                r.sum[n] = Simd::add(r.sum[n], p[m]);
               }
-          });
+              store_weights<T>(panel.weights + at / kPerWord<T> * kGroup + n * Simd::kLanes, p);
+            }
+          }
+        });
+  });
+  running = r;
+}
+
+// The keys of a tile that one group of queries sees: those that some miss because of `hi`, those that all see, those
+// that some miss because of `lo`. All four are multiples of kKeysTogether, or the end of the keys.
+template <class T, bool kLazy>
+void score_runs(const Panel<T>& panel, const Item<T>& item, const KeyTile<T>& tile, const KeyRuns& runs, int64_t group,
+                const BandSlice& slice, bool prefetch, Running& r) {
+  if (runs.begin < runs.full_begin)
+    score_keys<T, true, kLazy>(panel, item, tile, runs.begin, runs.begin, runs.full_begin, group, slice, false, r);
+  if (runs.full_begin < runs.full_end)
+    score_keys<T, false, kLazy>(panel, item, tile, runs.begin, runs.full_begin, runs.full_end, group, slice, prefetch,
+                                r);
+  if (runs.full_end < runs.end)
+    score_keys<T, true, kLazy>(panel, item, tile, runs.begin, runs.full_end, runs.end, group, slice, false, r);
+}
+
+Running start_running(const float* maximum) {
+  Running r;
+  for (int n = 0; n < kRegs; ++n) {
+    r.reference[n] = r.largest[n] = Simd::load(maximum + n * Simd::kLanes);
+    r.smallest[n] = r.sum[n] = Simd::zero();
+  }
+  return r;
+}
+
+bool exceeds_range(const Running& r) {
+  for (int n = 0; n < kRegs; ++n)
+    if (Simd::any(Simd::greater(Simd::sub(r.largest[n], r.reference[n]), Simd::set1(kLazyRange)))) return true;
+  return false;
+}
+
+// The second pass of the two-pass form: raw scores of `num_keys` keys become weights of the new maximum. rescale[n] is
+// what the carried out must be multiplied by.
+template <class T>
+void weigh_scores(const Panel<T>& panel, int64_t num_keys, Running& r, float* maximum, float* total,
+                  Reg (&rescale)[kRegs]) {
+  for (int n = 0; n < kRegs; ++n) {
+    const float* scores = panel.scores + n * Simd::kLanes;
+    Word<T>* weights = panel.weights + n * Simd::kLanes;
+    auto weight = [&](int64_t j) ANNULUS_ALWAYS {
+      const Reg p = Operands<T>::power_of_two(Simd::sub(Simd::load(scores + j * kGroup), r.largest[n]));
+      r.sum[n] = Simd::add(r.sum[n], p);
+      return p;
+    };
+    for (int64_t j = 0; j < num_keys; j += kPerWord<T>) {
+      Reg p[kPerWord<T>] = {weight(j)};
+      if constexpr (kPerWord<T> == 2) p[1] = j + 1 < num_keys ? weight(j + 1) : Simd::zero();
+      store_weights<T>(weights + j / kPerWord<T> * kGroup, p);
+    }
+    // With the full exponential, and not that of the weights: out is rescaled again and again.
+    rescale[n] = exp2(Simd::sub(r.reference[n], r.largest[n]));
+    Simd::store(maximum + n * Simd::kLanes, r.largest[n]);
+    Simd::store(total + n * Simd::kLanes, Simd::mul(Simd::load(total + n * Simd::kLanes), rescale[n]));
   }
 }
 
-void visit_keys(const Item& item, int64_t begin, int64_t end, const BandSlice* slice, bool& fresh) {
-  for (int64_t key = begin; key < end; key += kKeysPerTile) {
-    const Tile tile = {key, key + kKeysPerTile < end ? key + kKeysPerTile : end, slice};
-    slice ? visit_tile<true>(item, tile, !fresh) : visit_tile<false>(item, tile, !fresh);
-    fresh = false;
+// out^T[d][i] = out^T[d][i] * rescale + sum_j v[j][d] * p^T[j][i]
+template <class T, bool kRescale>
+[[gnu::noinline]] void add_values(const Panel<T>& panel, const Item<T>& item, const Word<T>* values, int64_t num_keys,
+                                  int64_t group, const Reg (&rescale)[kRegs]) {
+  constexpr int kRows = Simd::kRowsPerTile;
+  const int64_t depth = (num_keys + kPerWord<T> - 1) / kPerWord<T>;
+  for (int64_t d = 0; d < panel.width_v; d += kRows)
+    tile_product<Operands<T>, kRows, kRegs>(values + d, 1, panel.width_v, panel.weights, kGroup, depth,
+                                            [&](Reg(&c)[kRows][kRegs]) ANNULUS_ALWAYS {
+#pragma GCC unroll 8
+                                              for (int m = 0; m < kRows; ++m)
+#pragma GCC unroll 8
+                                                for (int n = 0; n < kRegs; ++n) {
+                                                  float* out = item.out_lanes + (d + m) * kQueryBlock + group +
+                                                               n * Simd::kLanes;
+                                                  const Reg old = Simd::load(out);
+                                                  Simd::store(out, kRescale ? Simd::fma(old, rescale[n], c[m][n])
+                                                                            : Simd::add(old, c[m][n]));
+                                                }
+                                            });
+}
+
+template <class T>
+void visit_group(const Panel<T>& panel, Item<T>& item, const KeyTile<T>& tile, const KeyRuns& runs, int64_t group,
+                 const BandSlice& slice, bool prefetch) {
+  float *maximum = item.maximum + group, *total = item.sum + group;
+  Maximum& next = item.next[group / kGroup];
+  Running r = start_running(maximum);
+  Reg rescale[kRegs];
+  bool rescaled = true;
+  if (next == Maximum::kLazy) {
+    score_runs<T, true>(panel, item, tile, runs, group, slice, prefetch, r);
+    rescaled = exceeds_range(r);
+    if (rescaled) r = start_running(maximum);
+  }
+  if (rescaled) {
+    score_runs<T, false>(panel, item, tile, runs, group, slice, prefetch, r);
+    next = next == Maximum::kUnknown || !exceeds_range(r) ? Maximum::kLazy : Maximum::kGrowing;
+    weigh_scores(panel, runs.end - runs.begin, r, maximum, total, rescale);
+  }
+  for (int n = 0; n < kRegs; ++n) {
+    const Reg sum = Simd::fma(r.smallest[n], Simd::zero(), r.sum[n]);
+    Simd::store(total + n * Simd::kLanes, Simd::add(Simd::load(total + n * Simd::kLanes), sum));
+  }
+  const Word<T>* values = tile.values + (runs.begin - tile.begin) / kPerWord<T> * panel.width_v;
+  rescaled ? add_values<T, true>(panel, item, values, runs.end - runs.begin, group, rescale)
+           : add_values<T, false>(panel, item, values, runs.end - runs.begin, group, rescale);
+}
+
+template <class T>
+void visit_tile(const Panel<T>& panel, Item<T>& item, const KeyTile<T>& tile, bool prefetch) {
+  const int64_t row0 = item.block->row0, rows = item.block->rows;
+  for (int64_t s = item.block->slice_begin; s < item.block->slice_end; ++s) {
+    const BandSlice& slice = panel.call.slices[s];
+    for (int64_t group = 0; group < rows; group += kGroup) {
+      const int64_t bound = group + kGroup < rows ? group + kGroup : rows;
+      const KeyRuns runs = runs_in_tile(slice, row0 + group, row0 + bound, tile.begin, tile.end);
+      if (runs.begin < runs.end) visit_group(panel, item, tile, runs, group, slice, prefetch && group == 0);
+    }
   }
 }
 
-// The keys of one slice in up to three runs: those some queries miss because of `hi`, those all see, those of `lo`.
-void visit_slice(const Item& item, const BandSlice& slice, bool& fresh) {
-  const KeyRuns runs = key_runs(slice, item.row0, item.row1);
-  visit_keys(item, runs.begin, runs.full_begin, &slice, fresh);
-  visit_keys(item, runs.full_begin, runs.full_end, nullptr, fresh);
-  visit_keys(item, runs.full_end, runs.end, &slice, fresh);
-}
-
-void clear_state(const Item& item) {
-  std::memset(item.out_lanes, 0, sizeof(float) * static_cast<size_t>(item.width_v * kQueryBlock));
-  for (int64_t i = 0; i < kQueryBlock; ++i) {
-    item.maximum[i] = kLowest;
-    item.sum[i] = 0.0f;
+// In place where they can be; else copied, widened or with a partner of zeros for the last key.
+template <class T>
+KeyTile<T> load_tile(const Panel<T>& panel, const T* keys, const T* values, int64_t begin, int64_t end) {
+  const AttentionDims& n = panel.call.dims;
+  KeyTile<T> tile = {nullptr, nullptr, begin, end};
+  if constexpr (sizeof(T) == sizeof(float)) {
+    tile.keys = keys + begin * n.Dqk;
+    tile.values = values + begin * n.Dv;
+  } else if constexpr (kPerWord<T> == 1) {
+    Word<T>* wide_values = panel.widened + kKeysPerTile * n.Dqk;
+    widen_rows(panel.widened, keys + begin * n.Dqk, (end - begin) * n.Dqk);
+    split_values(wide_values, values, begin, end, n.Tk, n.Dv);
+    tile.keys = panel.widened;
+    tile.values = wide_values;
+  } else {
+    tile.keys = reinterpret_cast<const Word<T>*>(keys + begin * n.Dqk);
+    tile.values = reinterpret_cast<const Word<T>*>(values + begin * n.Dv);
+    if (end % 2 != 0) tile.values = with_partner(panel.widened, values + begin * n.Dv, end - begin, n.Dv);
   }
+  return tile;
 }
 
-// Out and lse of the block; the scratch of the scores holds the reciprocal sums meanwhile.
-void finish(const AttentionForwardCall& call, const Item& item, int64_t b, int64_t h) {
+template <class T>
+void start_item(const Panel<T>& panel, Item<T>& item, int64_t b) {
+  const AttentionForwardCall<T>& call = panel.call;
+  const QueryBlock& block = *item.block;
+  for (Maximum& next : item.next) next = block.first ? Maximum::kUnknown : Maximum::kLazy;
+  if (block.first) {
+    std::memset(item.out_lanes, 0, sizeof(float) * static_cast<size_t>(call.dims.Dv * kQueryBlock));
+    for (int64_t i = 0; i < kQueryBlock; ++i) {
+      item.maximum[i] = kLowest;
+      item.sum[i] = 0.0f;
+    }
+  }
+  if (block.slice_begin != block.slice_end)
+    pack_lanes<T>(item.q_lanes, call.q.row(b, block.row0, item.head), call.q.token_stride, block.rows, call.dims.Dqk,
+                  log2_units(call.scale));
+}
+
+// Out and lse of a block; the scratch of the scores holds the reciprocal sums meanwhile.
+template <class T>
+void finish_item(const Panel<T>& panel, const Item<T>& item, int64_t b) {
+  const AttentionForwardCall<T>& call = panel.call;
   const AttentionDims& n = call.dims;
-  const int64_t rows = item.row1 - item.row0;
-  float* maximum = call.lse + (b * n.H + h) * n.Tq + item.row0;
+  const int64_t row0 = item.block->row0, rows = item.block->rows;
+  float* maximum = call.lse + (b * n.H + item.head) * n.Tq + row0;
   float* sum = maximum + n.B * n.H * n.Tq;
   for (int64_t i = 0; i < kQueryBlock; ++i) {
     const bool sees_nothing = item.sum[i] == 0.0f;
-    item.scores[i] = sees_nothing ? 0.0f : 1.0f / item.sum[i];
+    panel.scores[i] = sees_nothing ? 0.0f : 1.0f / item.sum[i];
     if (i >= rows) continue;
     maximum[i] = item.maximum[i];
     sum[i] = item.sum[i];
   }
-  float* out = call.out + ((b * n.Tq + item.row0) * n.H + h) * n.Dv;
-  unpack_lanes<false>(out, n.H * n.Dv, item.out_lanes, rows, n.Dv, item.scores);
+  T* out = call.out + ((b * n.Tq + row0) * n.H + item.head) * n.Dv;
+  unpack_lanes<false>(out, n.H * n.Dv, item.out_lanes, rows, n.Dv, panel.scores);
 }
 
-void forward_block(const AttentionForwardCall& call, int64_t b, int64_t h, int64_t index, float* scratch) {
+int64_t floats_of_queries(const AttentionDims& n) { return n.Dqk * kQueryBlock; }
+
+// Query head h, blocks [first, first + count).
+template <class T>
+void forward_panel(const AttentionForwardCall<T>& call, int64_t b, int64_t h, int64_t first, int64_t count,
+                   float* scratch, bool calls_progress) {
   const AttentionDims& n = call.dims;
-  const QueryBlock& block = call.blocks[index];
-  if (block.slice_begin == block.slice_end && !block.first && !block.last) return;
+  Panel<T> panel = {.call = call,
+                    .key_words = n.Dqk / kPerWord<T>,
+                    .width_v = n.Dv,
+                    .log2_scale = log2_units(call.scale),
+                    .weights = reinterpret_cast<Word<T>*>(scratch),
+                    .scores = scratch + (kPerWord<T> - 1) * kKeysPerTile * kGroup,
+                    .widened = reinterpret_cast<Word<T>*>(scratch + 2 * kKeysPerTile * kGroup),
+                    .items = {},
+                    .num_items = 0};
+  float* queries = scratch + 2 * kKeysPerTile * kGroup + kKeysPerTile * (n.Dqk + n.Dv);
+  int64_t begin = n.Tk, end = 0;
+  for (int64_t index = first + count - 1; index >= first; --index) {
+    const QueryBlock& block = call.blocks[index];
+    if (block.slice_begin == block.slice_end && !block.first && !block.last) continue;
+    Item<T>& item = panel.items[panel.num_items];
+    float* state = call.state + ((b * n.H + h) * call.num_blocks + index) * forward_state_floats(n);
+    item.out_lanes = state;
+    item.maximum = state + n.Dv * kQueryBlock;
+    item.sum = item.maximum + kQueryBlock;
+    item.q_lanes = reinterpret_cast<Word<T>*>(queries + panel.num_items * floats_of_queries(n));
+    item.block = &block;
+    item.head = h;
+    ++panel.num_items;
+    start_item(panel, item, b);
+    widen_range(begin, end, call.slices, block);
+  }
   const int64_t kv_head = b * n.K + h / (n.H / n.K);
-  float* state = call.state + ((b * n.H + h) * call.num_blocks + index) * forward_state_floats(n);
-  Item item;
-  item.keys = call.keys + kv_head * n.Tk * n.Dqk;
-  item.values = call.values + kv_head * n.Tk * n.Dv;
-  item.out_lanes = state;
-  item.maximum = state + n.Dv * kQueryBlock;
-  item.sum = item.maximum + kQueryBlock;
-  item.q_lanes = scratch;
-  item.scores = scratch + n.Dqk * kQueryBlock;
-  item.width_qk = n.Dqk;
-  item.width_v = n.Dv;
-  item.row0 = block.row0;
-  item.row1 = block.row0 + block.rows;
-  if (block.first) clear_state(item);
-  if (block.slice_begin != block.slice_end)
-    pack_lanes(item.q_lanes, call.q.row(b, block.row0, h), call.q.token_stride, block.rows, n.Dqk,
-               log2_units(call.scale));
-  bool fresh = block.first;
-  for (int64_t s = block.slice_begin; s < block.slice_end; ++s) visit_slice(item, call.slices[s], fresh);
-  if (block.last) finish(call, item, b, h);
+  const T *keys = call.keys + kv_head * n.Tk * n.Dqk, *values = call.values + kv_head * n.Tk * n.Dv;
+  for (int64_t key = begin / kKeysPerTile * kKeysPerTile; key < end; key += kKeysPerTile) {
+    if (calls_progress) call.progress.call(call.progress.context);
+    const int64_t bound = key + kKeysPerTile < n.Tk ? key + kKeysPerTile : n.Tk;
+    const KeyTile<T> tile = load_tile(panel, keys, values, key, bound);
+    const bool more = kUsedInPlace<T> && bound + kKeysPerTile <= n.Tk;
+    for (int i = 0; i < panel.num_items; ++i) visit_tile(panel, panel.items[i], tile, more && i == 0);
+  }
+  for (int i = 0; i < panel.num_items; ++i)
+    if (panel.items[i].block->last) finish_item(panel, panel.items[i], b);
 }
 
 }  // namespace
 
 int64_t forward_state_floats(const AttentionDims& dims) { return (dims.Dv + 2) * kQueryBlock; }
 
-int64_t forward_scratch_floats(const AttentionDims& dims) { return (dims.Dqk + kKeysPerTile) * kQueryBlock; }
+template <class T>
+int64_t forward_scratch_floats(const AttentionDims& n) {
+  return 2 * kKeysPerTile * kGroup + kKeysPerTile * (n.Dqk + n.Dv) + kMostBlocksPerPanel * floats_of_queries(n);
+}
 
-void attention_forward(const AttentionForwardCall& call) {
+template <class T>
+void attention_forward(const AttentionForwardCall<T>& call) {
   const int64_t heads = call.dims.B * call.dims.H;
-  parallel_for(heads * call.num_blocks, [&](int64_t item, int thread) {
-    const int64_t head = item / call.num_blocks, block = item % call.num_blocks;
-    if (thread == 0 && call.progress.call) call.progress.call(call.progress.context);
-    forward_block(call, head / call.dims.H, head % call.dims.H, block,
-                  call.scratch + thread * forward_scratch_floats(call.dims));
+  const int64_t per_panel = blocks_per_panel(call.num_blocks, heads, kMostBlocksPerPanel);
+  const int64_t panels = (call.num_blocks + per_panel - 1) / per_panel;
+  // The last queries see most keys of a causal mask: the large items first.
+  parallel_for(heads * panels, [&](int64_t item, int thread) {
+    const int64_t head = item % heads, first = (panels - 1 - item / heads) * per_panel;
+    const int64_t count = first + per_panel < call.num_blocks ? per_panel : call.num_blocks - first;
+    forward_panel(call, head / call.dims.H, head % call.dims.H, first, count,
+                  call.scratch + thread * forward_scratch_floats<T>(call.dims), thread == 0 && call.progress.call);
   });
 }
+
+template int64_t forward_scratch_floats<float>(const AttentionDims&);
+template int64_t forward_scratch_floats<Bf16>(const AttentionDims&);
+template void attention_forward(const AttentionForwardCall<float>&);
+template void attention_forward(const AttentionForwardCall<Bf16>&);
 
 }  // namespace annulus::cpu::ANNULUS_ISA

@@ -1,8 +1,8 @@
-// Sums of whole buffers, and the row products that the attention backward starts from.
+// Sums and conversions of whole buffers.
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/per_isa/element.h"
-#include "kernels/cpu/per_isa/exp2.h"
 #include "kernels/cpu/per_isa/kernels.h"
+#include "kernels/cpu/per_isa/operands.h"
 #include "kernels/cpu/per_isa/reduce.h"
 
 namespace annulus::cpu::ANNULUS_ISA {
@@ -61,6 +61,12 @@ void exp2_of(float* y, const float* x, int64_t n) {
                    ANNULUS_ALWAYS { Simd::store_first(y + i, exp2(Simd::load_first(x + i, count)), count); });
 }
 
+void exp2_bf16_of(float* y, const float* x, int64_t n) {
+  for_lanes(n, [&](int64_t i, int64_t count) ANNULUS_ALWAYS {
+    Simd::store_first(y + i, Operands<Bf16>::power_of_two(Simd::load_first(x + i, count)), count);
+  });
+}
+
 // Doubles over partial sums of 16384, added in order: the same bits for any number of threads.
 double sum_of_squares(const float* x, int64_t n) {
   constexpr int64_t kPartialSums = 512;
@@ -77,18 +83,6 @@ double sum_of_squares(const float* x, int64_t n) {
     for (int64_t i = 0; i < count; ++i) total += partial[i];
   }
   return total;
-}
-
-void attention_delta(float* delta_BHT, TokenRows out, TokenRows dout, int64_t B, int64_t T, int64_t H, int64_t D) {
-  parallel_for(B * T, [&](int64_t item, int) {
-    const int64_t b = item / T, t = item % T;
-    for (int64_t h = 0; h < H; ++h) {
-      const float *o = out.row(b, t, h), *d = dout.row(b, t, h);
-      delta_BHT[(b * H + h) * T + t] = sum_over(D, [&](int64_t i, int64_t count) ANNULUS_ALWAYS {
-        return Simd::mul(Simd::load_first(o + i, count), Simd::load_first(d + i, count));
-      });
-    }
-  });
 }
 
 }  // namespace annulus::cpu::ANNULUS_ISA

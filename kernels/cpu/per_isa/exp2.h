@@ -28,6 +28,19 @@ constexpr double kLog2E = 1.4426950408889634;
   return Simd::scale_by_exponent(p, n);
 }
 
+/// The same to a relative error of 1.1e-4, for weights that are then rounded to bfloat16 (3.9e-3): degree 3.
+[[gnu::always_inline]] inline Simd::Reg exp2_coarse(Simd::Reg x) {
+  x = Simd::max(Simd::set1(-127.0f), x);
+  const Simd::Reg magic = Simd::set1(12582912.0f);
+  const Simd::Reg n = Simd::add(x, magic);
+  const Simd::Reg f = Simd::sub(x, Simd::sub(n, magic));
+  Simd::Reg p = Simd::set1(5.500893065e-02f);
+  p = Simd::fma(p, f, Simd::set1(2.422109612e-01f));
+  p = Simd::fma(p, f, Simd::set1(6.932829274e-01f));
+  p = Simd::fma(p, f, Simd::set1(1.0f));
+  return Simd::scale_by_exponent(p, n);
+}
+
 /// e^x for any x; infinite from 88.73 on.
 [[gnu::always_inline]] inline Simd::Reg exp(Simd::Reg x) {
   return exp2(Simd::min(Simd::set1(128.0f), Simd::mul(x, Simd::set1(static_cast<float>(kLog2E)))));

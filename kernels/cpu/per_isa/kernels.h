@@ -8,14 +8,10 @@ namespace annulus::cpu::ANNULUS_ISA {
 extern const IsaKernels kKernels;
 
 int64_t forward_state_floats(const AttentionDims& dims);
-int64_t forward_scratch_floats(const AttentionDims& dims);
-int64_t backward_scratch_floats(const AttentionDims& dims);
-void attention_forward(const AttentionForwardCall& call);
-void attention_backward(const AttentionBackwardCall& call);
-void attention_delta(float* delta_BHT, TokenRows out, TokenRows dout, int64_t B, int64_t T, int64_t H, int64_t D);
 double sum_of_squares(const float* x, int64_t n);
 void adamw(float* master, Bf16* weight, float* m, float* v, const float* gradient, int64_t n, const AdamwStep& step);
 void exp2_of(float* y, const float* x, int64_t n);
+void exp2_bf16_of(float* y, const float* x, int64_t n);
 double fma_gflops(double seconds);
 
 // T is float or Bf16; both are instantiated where the function is defined.
@@ -36,6 +32,19 @@ void cross_entropy(float* loss_N, T* dlogits_NV, const float* logits_NV, const i
                    float gradient_scale);
 template <class T>
 void add(T* sum, const T* a, const T* b, int64_t n);
+template <class T>
+int64_t forward_scratch_floats(const AttentionDims& dims);
+template <class T>
+int64_t backward_scratch_floats(const AttentionDims& dims);
+template <class T>
+void attention_forward(const AttentionForwardCall<T>& call);
+template <class T>
+void attention_backward(const AttentionBackwardCall<T>& call);
+template <class T>
+void attention_delta(float* delta_BHT, TokenRows<T> out, TokenRows<T> dout, int64_t B, int64_t tokens, int64_t H,
+                     int64_t D);
+template <class T>
+void pack_values(T* block, TokenRows<T> v, int64_t B, int64_t K, int64_t tokens, int64_t D);
 template <class To, class From>
 void convert(To* y, int64_t y_row, const From* x, int64_t x_row, int64_t rows, int64_t columns);
 

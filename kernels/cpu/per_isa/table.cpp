@@ -17,22 +17,24 @@ constexpr ElementKernels<T> kElementKernels = {
     .add = add<T>,
     .from_f32 = convert<T, float>,
     .from_bf16 = convert<T, Bf16>,
+    .forward_scratch_floats = forward_scratch_floats<T>,
+    .backward_scratch_floats = backward_scratch_floats<T>,
+    .attention_forward = attention_forward<T>,
+    .attention_backward = attention_backward<T>,
+    .attention_delta = attention_delta<T>,
+    .pack_values = pack_values<T>,
 };
 
 const IsaKernels kKernels = {
     .name = ANNULUS_NAME(ANNULUS_ISA),
     .query_block = Simd::kQueryBlock,
     .forward_state_floats = forward_state_floats,
-    .forward_scratch_floats = forward_scratch_floats,
-    .backward_scratch_floats = backward_scratch_floats,
-    .attention_forward = attention_forward,
-    .attention_backward = attention_backward,
-    .attention_delta = attention_delta,
     .f32 = kElementKernels<float>,
     .bf16 = kElementKernels<Bf16>,
     .sum_of_squares = sum_of_squares,
     .adamw = adamw,
     .exp2 = exp2_of,
+    .exp2_bf16 = exp2_bf16_of,
     .fma_gflops = fma_gflops,
 };
 
