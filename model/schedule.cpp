@@ -5,12 +5,13 @@
 namespace annulus {
 namespace {
 
-constexpr int64_t kBytesPerElement = sizeof(float);  // of keys and values on the wire; gradients are fp32 in any case
-
-int64_t block_bytes(const Schedule& schedule, int block) {
-  const RingHeads& n = schedule.heads;
-  return n.B * schedule.num_keys[static_cast<size_t>(block)] * n.K * (n.Dqk + n.Dv) * kBytesPerElement;
+int64_t elements(const Schedule& schedule, int block) {
+  return schedule.heads.kv_elements(schedule.num_keys[static_cast<size_t>(block)]);
 }
+int64_t block_bytes(const Schedule& schedule, int block) {
+  return elements(schedule, block) * size_of(schedule.heads.dtype);
+}
+int64_t gradient_bytes(const Schedule& schedule, int block) { return elements(schedule, block) * size_of(Dtype::kF32); }
 
 // The own block stays in buffer 0; those that arrive take buffers 1 and 2 in turn.
 int arrival_buffer(int arrival) { return 1 + arrival % 2; }
@@ -51,18 +52,18 @@ PassPlan backward_plan(const Schedule& schedule, int P) {
   for (int t = 0; t < P; ++t) {
     const int block = (r + 1 + t) % P, buffer = t == P - 1 ? 0 : arrival_buffer(t);
     const int gradient = t % kGradientBuffers, arriving = (t + 1) % kGradientBuffers;
-    const int64_t bytes = block_bytes(schedule, block);  // fp32 gradients are as large as f32 keys and values
+    const int64_t sum_bytes = gradient_bytes(schedule, block);
     const bool work = !schedule.tiles[static_cast<size_t>(block)].empty();
     plan.visits.push_back({block, buffer, gradient, work});
     if (t + 2 < P) {  // the block goes on to the previous rank, the following one arrives
       const int following = (block + 1) % P;
-      add_hop(plan, Payload::kKeyValue, true, previous, block, buffer, bytes, t);
+      add_hop(plan, Payload::kKeyValue, true, previous, block, buffer, block_bytes(schedule, block), t);
       add_hop(plan, Payload::kKeyValue, false, next, following, arrival_buffer(t + 1), block_bytes(schedule, following),
               t, t + 1);
     }
     // The sum of visits before this one arrives while this one computes; the new sum leaves under the next.
-    if (t > 0) add_hop(plan, Payload::kGradient, false, next, block, arriving, bytes, t, t);
-    if (t + 1 < P) add_hop(plan, Payload::kGradient, true, previous, block, gradient, bytes, t + 1);
+    if (t > 0) add_hop(plan, Payload::kGradient, false, next, block, arriving, sum_bytes, t, t);
+    if (t + 1 < P) add_hop(plan, Payload::kGradient, true, previous, block, gradient, sum_bytes, t + 1);
   }
   return plan;
 }

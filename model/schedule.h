@@ -8,12 +8,17 @@
 #include "comm/hop.h"
 #include "kernels/attention_tiles.h"
 #include "model/placement.h"
+#include "runtime/core/dtype.h"
 
 namespace annulus {
 
-/// B sequences, H query heads, K key/value heads, widths of queries/keys and of values.
+/// B sequences, H query heads, K key/value heads, widths of queries/keys and of values; what keys and values travel in
+/// (their gradients travel in f32).
 struct RingHeads {
   int64_t B, H, K, Dqk, Dv;
+  Dtype dtype = Dtype::kF32;
+
+  int64_t kv_elements(int64_t num_keys) const { return B * num_keys * K * (Dqk + Dv); }
 };
 
 struct Schedule {

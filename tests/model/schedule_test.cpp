@@ -19,7 +19,7 @@ namespace annulus::test {
 namespace {
 
 constexpr RingHeads kHeads = {2, 6, 3, 8, 16};
-constexpr int64_t kBytesPerToken = 2 * 3 * (8 + 16) * 4;  // B * K * (Dqk + Dv) floats
+constexpr int64_t kElementsPerToken = 2 * 3 * (8 + 16);  // B * K * (Dqk + Dv)
 constexpr int64_t kRowsPerBlock = 4;
 constexpr bool kForward = false, kBackward = true;
 
@@ -31,16 +31,24 @@ struct Ring {
   Placement queries, keys;
   Mask mask;
   std::vector<Schedule> ranks;
+  Dtype dtype = Dtype::kF32;
 
   int size() const { return static_cast<int>(ranks.size()); }
   int rank_after(int rank, int distance) const { return ((rank + distance) % size() + size()) % size(); }
-  int64_t bytes(int block) const { return keys.num_tokens(block) * kBytesPerToken; }
+  // Keys and values travel in their dtype, their gradients in f32 in any case.
+  int64_t bytes(int block, Payload payload) const {
+    const int64_t bytes_of_element = payload == Payload::kKeyValue && dtype == Dtype::kBf16 ? 2 : 4;
+    return keys.num_tokens(block) * kElementsPerToken * bytes_of_element;
+  }
 };
 
-Ring make_ring(const std::string& placement, int64_t Sq, int64_t Sk, int P, const Mask& mask) {
-  Ring ring = {make_placement(placement, Sq, P), make_placement(placement, Sk, P), mask, {}};
+Ring make_ring(const std::string& placement, int64_t Sq, int64_t Sk, int P, const Mask& mask,
+               Dtype dtype = Dtype::kF32) {
+  Ring ring = {make_placement(placement, Sq, P), make_placement(placement, Sk, P), mask, {}, dtype};
+  RingHeads heads = kHeads;
+  heads.dtype = dtype;
   for (int r = 0; r < P; ++r)
-    ring.ranks.push_back(make_flat_ring(ring.queries, ring.keys, mask, kHeads, r, kRowsPerBlock));
+    ring.ranks.push_back(make_flat_ring(ring.queries, ring.keys, mask, heads, r, kRowsPerBlock));
   return ring;
 }
 
@@ -146,16 +154,20 @@ class Checker {
   void check_bytes(const Schedule& s, const PassPlan& plan) {
     std::map<Payload, int64_t> sent;
     for (const Hop& hop : plan.hops) {
-      expect(hop.bytes == ring_.bytes(hop.block), "a hop of block ", hop.block, " has ", hop.bytes, " bytes");
+      expect(hop.bytes == ring_.bytes(hop.block, hop.payload), "a hop of block ", hop.block, " has ", hop.bytes,
+             " bytes");
       if (hop.send) sent[hop.payload] += hop.bytes;
     }
-    int64_t all = 0;
-    for (int block = 0; block < ring_.size(); ++block) all += ring_.bytes(block);
+    const auto all_but = [&](int not_sent, Payload payload) {
+      int64_t bytes = -ring_.bytes(not_sent, payload);
+      for (int block = 0; block < ring_.size(); ++block) bytes += ring_.bytes(block, payload);
+      return bytes;
+    };
     const int not_sent = ring_.rank_after(s.rank, plan.backward ? -1 : 1);
-    expect(sent[Payload::kKeyValue] == all - ring_.bytes(not_sent), "rank ", s.rank, " sends ",
+    expect(sent[Payload::kKeyValue] == all_but(not_sent, Payload::kKeyValue), "rank ", s.rank, " sends ",
            sent[Payload::kKeyValue], " bytes of keys and values");
-    expect(sent[Payload::kGradient] == (plan.backward ? all - ring_.bytes(s.rank) : 0), "rank ", s.rank, " sends ",
-           sent[Payload::kGradient], " bytes of gradients");
+    expect(sent[Payload::kGradient] == (plan.backward ? all_but(s.rank, Payload::kGradient) : 0), "rank ", s.rank,
+           " sends ", sent[Payload::kGradient], " bytes of gradients");
   }
 
   // From the start of visit `begin` to the start of visit `end`.
@@ -306,7 +318,8 @@ class Checker {
   void visit(const Schedule& s, const PassPlan& plan, int t, Rank& state) {
     const PassVisit& v = plan.visits[static_cast<size_t>(t)];
     const int found = state.at(Payload::kKeyValue, v.buffer).block;
-    expect(found == v.block || ring_.bytes(v.block) == 0, "visit ", t, " of rank ", s.rank, " finds block ", found);
+    expect(found == v.block || ring_.keys.num_tokens(v.block) == 0, "visit ", t, " of rank ", s.rank, " finds block ",
+           found);
     if (!plan.backward) return;
 
     Contents sum = {v.block, {}};
@@ -322,8 +335,8 @@ class Checker {
     // In ring order: the rank before the owner begins, the owner ends.
     std::vector<int> all;
     for (int distance = 1; distance <= ring_.size(); ++distance) all.push_back(ring_.rank_after(s.rank, -distance));
-    expect(v.block != s.rank || ring_.bytes(v.block) == 0 || sum.summed == all, "the gradient of block ", v.block,
-           " is a sum over ", sum.summed.size(), " ranks, or in a wrong order");
+    expect(v.block != s.rank || ring_.keys.num_tokens(v.block) == 0 || sum.summed == all, "the gradient of block ",
+           v.block, " is a sum over ", sum.summed.size(), " ranks, or in a wrong order");
   }
 
   const Ring& ring_;
@@ -345,6 +358,12 @@ TEST(FlatRing, IsSoundForEveryPlacementAndMaskOnOneToEightRanks) {
           expect_sound(make_ring(placement, S, S, P, m.mask), concat(m.name, " ", placement, " S ", S, " P ", P));
 }
 
+TEST(FlatRing, SendsKeysAndValuesInTheirDtypeAndGradientsInF32) {
+  for (const std::string& placement : kPlacements)
+    for (int P = 1; P <= 8; ++P)
+      expect_sound(make_ring(placement, 29, 29, P, causal_mask(29, 29), Dtype::kBf16), concat(placement, " P ", P));
+}
+
 TEST(FlatRing, IsSoundForCrossAttention) {
   for (const auto& [Sq, Sk] : {std::pair<int64_t, int64_t>{23, 9}, {9, 23}, {2, 30}, {30, 2}, {0, 5}, {5, 0}, {1, 1}})
     for (const Mask& mask : {full_mask(Sq, Sk), causal_mask(Sq, Sk), Mask{{Sq / 3, Sq, Sk / 2, Sk, -4, 11}}, Mask{}})
@@ -356,7 +375,7 @@ TEST(FlatRing, IsSoundForCrossAttention) {
 // A placement that no function makes: ranks of very different length, one with nothing in between.
 TEST(FlatRing, IsSoundForAnyListOfSegments) {
   const Placement placement({{{0, 1, 1}, {30, 9, 1}}, {{1, 14, 1}}, {}, {{15, 3, 1}, {20, 10, 1}}, {{18, 2, 1}}});
-  Ring ring = {placement, placement, sink_window_mask(39, 12, 3), {}};
+  Ring ring = {placement, placement, sink_window_mask(39, 12, 3), {}, Dtype::kF32};
   for (int r = 0; r < 5; ++r)
     ring.ranks.push_back(make_flat_ring(placement, placement, ring.mask, kHeads, r, kRowsPerBlock));
   expect_sound(ring, "uneven segments");
