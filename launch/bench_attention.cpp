@@ -94,7 +94,7 @@ class Problem {
     for (TensorView* x : {&q_, &k_, &v_, &dout_, &out_, &dq_}) *x = memory_.take(tokens);
     lse_ = memory_.take({2, n.B, n.H, n.Tq});
     delta_ = memory_.take({n.B, n.H, n.Tq});
-    for (TensorView* x : {&kv_, &dkv_}) *x = memory_.take({kv_block_floats(n)});
+    for (TensorView* x : {&kv_, &dkv_}) *x = memory_.take({kv_block_numel(n)});
     state_ = memory_.take({attention_state_floats(n, tiles_)});
   }
 

@@ -28,7 +28,7 @@ struct Sent {
 Sent most_sent(const Schedule& schedule, const NodeMap& nodes) {
   const int P = nodes.num_ranks();
   const auto bytes_of = [&](int block) {
-    return kv_block_floats(schedule.dims(block)) * static_cast<int64_t>(sizeof(float));
+    return kv_block_numel(schedule.dims(block)) * static_cast<int64_t>(sizeof(float));
   };
   const auto entering = [&](int rank, bool backward) {
     int64_t bytes = 0;

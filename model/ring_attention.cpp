@@ -7,11 +7,13 @@
 namespace annulus {
 namespace {
 
-// A block of the transport as a tensor; without memory where there is no transport.
-TensorView block_view(const std::byte* data, const AttentionDims& dims) {
+// Memory of the transport as a tensor; without memory where there is no transport.
+TensorView view_of(const std::byte* data, Dtype dtype, const AttentionDims& dims) {
   void* memory = const_cast<std::byte*>(data);
-  return TensorView(memory, Dtype::kF32, {kv_block_floats(dims)}, data ? Device::kCpu : Device::kShape);
+  return TensorView(memory, dtype, {kv_block_numel(dims)}, data ? Device::kCpu : Device::kShape);
 }
+
+TensorView gradient_view(const std::byte* data, const AttentionDims& dims) { return view_of(data, Dtype::kF32, dims); }
 
 Timeline* timeline_of(const Transport* transport) { return transport ? transport->timeline() : nullptr; }
 
@@ -30,7 +32,7 @@ void count_visit(Transport* transport, const PassVisit& visit, int rank, const T
 void pack_own_block(ConstTensorView k, ConstTensorView v, const Schedule& schedule, const PassPlan& plan,
                     Transport* transport) {
   if (!transport) return;
-  const TensorView block = block_view(transport->begin(plan), schedule.dims(schedule.rank));
+  const TensorView block = view_of(transport->begin(plan), k.dtype(), schedule.dims(schedule.rank));
   const Mark mark(transport->timeline(), Activity::kPack);
   pack_kv(block, k, v);
   transport->publish();
@@ -39,10 +41,9 @@ void pack_own_block(ConstTensorView k, ConstTensorView v, const Schedule& schedu
 }  // namespace
 
 TransportSizes transport_sizes(const Placement& keys, const RingHeads& n, int rank) {
-  const int64_t bytes_per_token = n.B * n.K * (n.Dqk + n.Dv) * static_cast<int64_t>(sizeof(float));
-  return {.own_block = keys.num_tokens(rank) * bytes_per_token,
-          .largest_block = keys.largest() * bytes_per_token,
-          .largest_gradient = keys.largest() * bytes_per_token,
+  return {.own_block = n.kv_elements(keys.num_tokens(rank)) * size_of(n.dtype),
+          .largest_block = n.kv_elements(keys.largest()) * size_of(n.dtype),
+          .largest_gradient = n.kv_elements(keys.largest()) * size_of(Dtype::kF32),
           .alone = keys.num_ranks() == 1};
 }
 
@@ -58,7 +59,7 @@ void ring_attention_forward(TensorView out, TensorView lse, ConstTensorView q, C
     const PassVisit& visit = schedule.forward.visits[static_cast<size_t>(t)];
     const AttentionTiles& tiles = schedule.tiles[static_cast<size_t>(visit.block)];
     const AttentionDims dims = schedule.dims(visit.block);
-    const TensorView kv = block_view(transport ? transport->block(t) : nullptr, dims);
+    const TensorView kv = view_of(transport ? transport->block(t) : nullptr, q.dtype(), dims);
     const Mark mark(
         timeline_of(transport),
         {.activity = Activity::kVisit, .visit = t, .block = visit.block, .pairs = tiles.pairs, .bytes = kv.bytes()});
@@ -82,13 +83,15 @@ void ring_attention_backward(TensorView dq, TensorView dk, TensorView dv, ConstT
   const TensorView delta = scratch.take({own.B, own.H, own.Tq});
   const ProgressHook progress = progress_of(transport);
   attention_delta(delta, out, dout);
-  fill_zero(dq);
+  const bool rounds = dq.dtype() != Dtype::kF32;  // sums over visits stay f32 until the last
+  const TensorView dq_sum = rounds ? scratch.take(dq.shape()) : dq;
+  fill_zero(dq_sum);
   for (int t = 0; t < static_cast<int>(schedule.backward.visits.size()); ++t) {
     const PassVisit& visit = schedule.backward.visits[static_cast<size_t>(t)];
     const AttentionTiles& tiles = schedule.tiles[static_cast<size_t>(visit.block)];
     const AttentionDims dims = schedule.dims(visit.block);
-    const TensorView kv = block_view(transport ? transport->block(t) : nullptr, dims);
-    const TensorView dkv = block_view(transport ? transport->gradient(t) : nullptr, dims);
+    const TensorView kv = view_of(transport ? transport->block(t) : nullptr, q.dtype(), dims);
+    const TensorView dkv = gradient_view(transport ? transport->gradient(t) : nullptr, dims);
     {
       const Mark mark(timeline_of(transport), {.activity = Activity::kVisit,
                                                .visit = t,
@@ -96,7 +99,7 @@ void ring_attention_backward(TensorView dq, TensorView dk, TensorView dv, ConstT
                                                .pairs = tiles.pairs,
                                                .bytes = kv.bytes() + dkv.bytes()});
       if (visit.has_work)
-        attention_backward(dq, dkv, q, kv, dout, lse, delta, dims, tiles, options, scratch, progress);
+        attention_backward(dq_sum, dkv, q, kv, dout, lse, delta, dims, tiles, options, scratch, progress);
       else
         fill_zero(dkv);
     }
@@ -106,11 +109,12 @@ void ring_attention_backward(TensorView dq, TensorView dk, TensorView dv, ConstT
     const std::byte* earlier = transport->arrived(t);
     {
       const Mark mark(transport->timeline(), Activity::kSumGradients);
-      if (earlier) add(dkv, block_view(earlier, dims), dkv);
-      if (visit.block == schedule.rank) unpack_kv(dk, dv, dkv);
+      if (earlier) add(dkv, gradient_view(earlier, dims), dkv);
+      if (visit.block == schedule.rank) unpack_kv_gradient(dk, dv, dkv);
     }
     transport->hand_over(t);
   }
+  if (rounds) convert(dq, dq_sum);
   if (transport) transport->end();
 }
 

@@ -181,9 +181,15 @@ TEST(Mask, KeyRunsEqualBruteForce) {
     if (!some.empty()) {
       ASSERT_EQ(runs.begin, some.front()) << what;
     }
-    // Whole fours of the keys that all see, from the first on; what is left over is masked key by key.
-    ASSERT_EQ(runs.full_end - runs.full_begin, static_cast<int64_t>(all.size()) / 4 * 4) << what;
-    ASSERT_EQ(runs.full_begin, all.size() < 4 ? runs.begin : all.front()) << what;
+    // The keys that all see between multiples of kKeysTogether; what is left over is masked key by key.
+    int64_t full_begin = runs.begin, full_end = runs.begin;
+    if (!all.empty()) {
+      const int64_t first = (all.front() + kKeysTogether - 1) / kKeysTogether * kKeysTogether;
+      const int64_t bound = (all.back() + 1) / kKeysTogether * kKeysTogether;
+      if (first < bound) full_begin = first, full_end = bound;
+    }
+    ASSERT_EQ(runs.full_begin, full_begin) << what;
+    ASSERT_EQ(runs.full_end, full_end) << what;
     ASSERT_LE(runs.full_end, runs.end) << what;
   }
 }

@@ -24,9 +24,10 @@ inline AttentionAnswer attend(const AttentionCase& c, const Segments& queries,
   const auto& n = c.shape;
   const auto rows = positions_of(queries);
   const auto Tq = static_cast<int64_t>(rows.size());
-  const Buffer q({n.B, Tq, n.H, n.Dqk}, gather_tokens(c.q, n.B, n.H * n.Dqk, rows));
-  const Buffer dout({n.B, Tq, n.H, n.Dv}, gather_tokens(c.dout, n.B, n.H * n.Dv, rows));
-  const Buffer out({n.B, Tq, n.H, n.Dv}), lse_parts({2, n.B, n.H, Tq}), lse({n.B, n.H, Tq}), delta({n.B, n.H, Tq});
+  const Buffer q({n.B, Tq, n.H, n.Dqk}, gather_tokens(c.q, n.B, n.H * n.Dqk, rows), c.dtype);
+  const Buffer dout({n.B, Tq, n.H, n.Dv}, gather_tokens(c.dout, n.B, n.H * n.Dv, rows), c.dtype);
+  const Buffer out({n.B, Tq, n.H, n.Dv}, __builtin_nanf(""), c.dtype);
+  const Buffer lse_parts({2, n.B, n.H, Tq}), lse({n.B, n.H, Tq}), delta({n.B, n.H, Tq});
   const Buffer dq({n.B, Tq, n.H, n.Dqk}, 0.0f);
   const AttentionOptions options = {static_cast<float>(c.scale)};
   Arena scratch("scratch");
@@ -48,16 +49,16 @@ inline AttentionAnswer attend(const AttentionCase& c, const Segments& queries,
   const Buffer state({attention_state_floats(dims[0], tiles[0])});
 
   // Measured on tensors without memory first, as the trainer does.
-  auto shape_only = [](const Buffer& b) { return TensorView(nullptr, Dtype::kF32, b.view().shape(), Device::kShape); };
+  auto shape_only = [](const Buffer& b) { return TensorView(nullptr, b.view().dtype(), b.view().shape(), Device::kShape); };
   for (const bool measure : {true, false}) {
     if (!measure) scratch.commit();
     auto view = [&](const Buffer& b) { return measure ? shape_only(b) : b.view(); };
     for (size_t visit = 0; visit < key_blocks.size(); ++visit) {
       const auto keys = positions_of(key_blocks[visit]);
       const int64_t Tk = dims[visit].Tk;
-      const Buffer k({n.B, Tk, n.K, n.Dqk}, gather_tokens(c.k, n.B, n.K * n.Dqk, keys));
-      const Buffer v({n.B, Tk, n.K, n.Dv}, gather_tokens(c.v, n.B, n.K * n.Dv, keys));
-      const Buffer kv({kv_block_floats(dims[visit])});
+      const Buffer k({n.B, Tk, n.K, n.Dqk}, gather_tokens(c.k, n.B, n.K * n.Dqk, keys), c.dtype);
+      const Buffer v({n.B, Tk, n.K, n.Dv}, gather_tokens(c.v, n.B, n.K * n.Dv, keys), c.dtype);
+      const Buffer kv({kv_block_numel(dims[visit])}, __builtin_nanf(""), c.dtype);
       pack_kv(kv.view(), k.view(), v.view());
       attention_forward(view(out), view(lse_parts), view(state), view(q), view(kv), dims[visit], tiles[visit], options,
                         scratch, nullptr);
@@ -66,15 +67,15 @@ inline AttentionAnswer attend(const AttentionCase& c, const Segments& queries,
     for (size_t visit = 0; visit < key_blocks.size(); ++visit) {
       const auto keys = positions_of(key_blocks[visit]);
       const int64_t Tk = dims[visit].Tk;
-      const Buffer k({n.B, Tk, n.K, n.Dqk}, gather_tokens(c.k, n.B, n.K * n.Dqk, keys));
-      const Buffer v({n.B, Tk, n.K, n.Dv}, gather_tokens(c.v, n.B, n.K * n.Dv, keys));
+      const Buffer k({n.B, Tk, n.K, n.Dqk}, gather_tokens(c.k, n.B, n.K * n.Dqk, keys), c.dtype);
+      const Buffer v({n.B, Tk, n.K, n.Dv}, gather_tokens(c.v, n.B, n.K * n.Dv, keys), c.dtype);
       const Buffer dk({n.B, Tk, n.K, n.Dqk}), dv({n.B, Tk, n.K, n.Dv});
-      const Buffer kv({kv_block_floats(dims[visit])}), dkv({kv_block_floats(dims[visit])});
+      const Buffer kv({kv_block_numel(dims[visit])}, __builtin_nanf(""), c.dtype), dkv({kv_block_numel(dims[visit])});
       pack_kv(kv.view(), k.view(), v.view());
       attention_backward(view(dq), view(dkv), view(q), view(kv), view(dout), view(lse_parts), view(delta), dims[visit],
                          tiles[visit], options, scratch, nullptr);
       if (measure) continue;
-      unpack_kv(dk.view(), dv.view(), dkv.view());
+      unpack_kv_gradient(dk.view(), dv.view(), dkv.view());
       scatter_tokens(answer.dk, dk.doubles(), n.B, n.K * n.Dqk, keys);
       scatter_tokens(answer.dv, dv.doubles(), n.B, n.K * n.Dv, keys);
     }

@@ -13,9 +13,17 @@ namespace annulus::test {
 
 constexpr double kUnitRoundoff = 0x1p-24;  // half a unit in the last place of f32
 
+constexpr double kBf16Roundoff = 0x1p-8;  // the same of bf16
+
+/// An element may be off by absolute + relative * |exact|.
 struct Tolerance {
-  double absolute;
+  double absolute, relative = 0.0;
 };
+
+/// A result within `limit` that is then rounded to bf16.
+inline Tolerance rounded_to_bf16(Tolerance limit) {
+  return {limit.absolute * (1.0 + kBf16Roundoff), limit.relative * (1.0 + kBf16Roundoff) + kBf16Roundoff};
+}
 
 /// For a chain of operations: twice the worst error that a plain loop in f32 makes on the very same data, plus one
 /// rounding of `magnitudes`, the sums of absolute terms (|exact| where nothing cancels).
@@ -43,19 +51,21 @@ inline void expect_close(const std::vector<double>& got, const std::vector<doubl
                          const std::string& what) {
   ASSERT_EQ(got.size(), exact.size()) << what;
   ASSERT_TRUE(std::isfinite(limit.absolute)) << what << ": a plain loop in f32 overflows, so that there is no limit";
-  double worst = 0.0;
+  double worst = 0.0, allowed = limit.absolute;
   size_t where = 0;
   for (size_t i = 0; i < got.size(); ++i) {
     const double error = got[i] == exact[i] ? 0.0 : std::abs(got[i] - exact[i]);
-    if (error <= worst) continue;  // also false for NaN
+    const double here = limit.absolute + (limit.relative == 0.0 ? 0.0 : limit.relative * std::abs(exact[i]));
+    if (error * allowed <= worst * here) continue;  // also false for NaN
     worst = error;
+    allowed = here;
     where = i;
     if (std::isnan(worst)) break;
   }
-  EXPECT_LE(worst, limit.absolute) << what << "[" << where << "] is " << (got.empty() ? 0.0 : got[where]) << ", exact "
-                                   << (exact.empty() ? 0.0 : exact[where]);
+  EXPECT_LE(worst, allowed) << what << "[" << where << "] is " << (got.empty() ? 0.0 : got[where]) << ", exact "
+                            << (exact.empty() ? 0.0 : exact[where]);
   if (std::getenv("ANNULUS_PRINT_ERRORS"))
-    std::cout << "error " << what << " " << worst << " limit " << limit.absolute << "\n";
+    std::cout << "error " << what << " " << worst << " limit " << allowed << "\n";
 }
 
 }  // namespace annulus::test

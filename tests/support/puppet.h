@@ -57,7 +57,7 @@ class Puppet {
     if (slow_ && t == 0) std::this_thread::sleep_for(std::chrono::milliseconds(6));
   }
 
-  int64_t floats(int block) const { return kv_block_floats(schedule_.dims(block)); }
+  int64_t floats(int block) const { return kv_block_numel(schedule_.dims(block)); }
   float block_value(int owner, int64_t i) const { return static_cast<float>(1000 * pass_ + 100 * owner + i % 89); }
   float gradient_value(int rank, int owner, int64_t i) const {  // small integers: their sums are exact
     return static_cast<float>((rank + 1) * (owner + 3) * pass_ + i % 83);

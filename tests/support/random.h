@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/core/dtype.h"
 #include "runtime/core/rng.h"
 
 namespace annulus::test {
@@ -12,6 +13,13 @@ inline std::vector<double> random_normal(int64_t n, uint64_t seed, double spread
   const CounterRng rng(seed, "test data");
   std::vector<double> values(static_cast<size_t>(n));
   for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(spread * rng.normal(i));
+  return values;
+}
+
+/// What `dtype` holds of the values.
+inline std::vector<double> rounded_to(Dtype dtype, std::vector<double> values) {
+  if (dtype == Dtype::kBf16)
+    for (double& value : values) value = Bf16::from(static_cast<float>(value)).to_float();
   return values;
 }
 

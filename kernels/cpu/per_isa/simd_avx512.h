@@ -12,7 +12,7 @@ struct Simd {
   using Reg = __m512;
   using Lanes = __mmask16;
   static constexpr int kLanes = 16;
-  static constexpr int kRowsPerTile = 4, kRegsPerTile = 4;  // 16 accumulators + 4 + 1 of 32 registers
+  static constexpr int kRowsPerTile = 8, kRegsPerTile = 2;  // 16 accumulators + 2 + 1 of 32 registers
   static constexpr int kQueryBlock = 64;
 
   ANNULUS_INLINE Reg load(const float* p) { return _mm512_loadu_ps(p); }
