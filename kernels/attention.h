@@ -1,8 +1,8 @@
 #pragma once
-// Flash attention for one visit of the ring (DESIGN: "state is carried, never merged"). q, k, v, out and dout are f32 or
-// bf16, all alike; the carried state, lse, delta and all gradients that are sums are f32. Products of bf16 are summed in
-// f32; the weights of the softmax and their gradients are rounded to bf16 to be multiplied where the processor has
-// instructions for that, and stay f32 where it has none.
+// Flash attention for one visit of the ring (DESIGN: "state is carried, never merged"). q, k, v, out and dout are f32
+// or bf16, all alike; the carried state, lse, delta and all gradients that are sums are f32. Products of bf16 are
+// summed in f32; the weights of the softmax and their gradients are rounded to bf16 to be multiplied where the
+// processor has instructions for that, and stay f32 where it has none.
 #include <functional>
 #include <string>
 

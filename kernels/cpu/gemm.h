@@ -13,7 +13,8 @@ namespace annulus::cpu {
 void gemm(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, bool transpose_b, bool accumulate,
           Arena& scratch);
 
-/// Keeps oneDNN to an instruction set that was forced ("plain": SSE4.1, "avx2", "avx512", "avx512_bf16"). Before the first product.
+/// Keeps oneDNN to an instruction set that was forced ("plain": SSE4.1, "avx2", "avx512", "avx512_bf16"). Before the
+/// first product.
 void limit_gemm_isa(std::string_view name);
 
 /// "2.6.3"

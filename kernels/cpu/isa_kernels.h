@@ -55,7 +55,7 @@ struct IsaKernels {
                 const AdamwStep& step);               // weight: the master rounded; null where the master is the weight
   void (*exp2)(float* y, const float* x, int64_t n);  // the exponentials inside the attention kernels, for their tests:
   void (*exp2_bf16)(float* y, const float* x, int64_t n);  // of weights that stay f32, that are rounded to bf16
-  double (*fma_gflops)(double seconds);               // the rate of one thread's fused multiply-adds in registers
+  double (*fma_gflops)(double seconds);                    // the rate of one thread's fused multiply-adds in registers
 };
 
 }  // namespace annulus::cpu

@@ -17,14 +17,14 @@ std::string label(const std::string& mask, const std::string& placement, int ran
 }
 
 TEST(RingAttention, EqualsOracleOnOneToFiveRanksForEveryMaskAndPlacement) {
-  for (const int64_t S : {37, 130})
+  for (const auto& [S, dtype] : {std::pair{37, Dtype::kF32}, {130, Dtype::kF32}, {131, Dtype::kBf16}})
     for (const NamedMask& m : masks_for(S)) {
-      const AttentionCase c = make_attention_case({2, S, S, 4, 2, 16, 24}, m.mask, 21);
+      const AttentionCase c = make_attention_case({2, S, S, 4, 2, 16, 24}, m.mask, 21, dtype);
       for (const std::string& placement : kPlacements)
         for (const int ranks : {1, 2, 3, 4, 5})
-          run_ranks(ranks, [&](Group& ring) {
+          run_ranks(ranks, [&, S = S, dtype = dtype](Group& ring) {
             const RingRun run = run_ring(c, placement, "auto", ring, 2);
-            if (ring.rank() == 0) expect_exact(run.answer, c, label(m.name, placement, ranks, S));
+            if (ring.rank() == 0) expect_exact(run.answer, c, label(m.name, placement, ranks, S), dtype);
           });
     }
 }
@@ -69,17 +69,18 @@ TEST(RingAttention, CrossAttentionPlacesQueriesAndKeysApart) {
 
 TEST(RingAttention, CountsTheBytesItVisits) {
   const int64_t S = 101;
-  const AttentionCase c = make_attention_case({2, S, S, 4, 2, 16, 8}, full_mask(S, S), 24);
-  for (const int P : {1, 2, 5})
-    run_ranks(P, [&](Group& ring) {
+  for (const auto& [P, dtype] : {std::pair{1, Dtype::kF32}, {2, Dtype::kF32}, {5, Dtype::kF32}, {3, Dtype::kBf16}}) {
+    const AttentionCase c = make_attention_case({2, S, S, 4, 2, 16, 8}, full_mask(S, S), 24, dtype);
+    run_ranks(P, [&, P = P, dtype = dtype](Group& ring) {
       const RingRun run = run_ring(c, "contiguous", "auto", ring);
       const Placement keys = contiguous_placement(S, P);
       const int64_t others = S - keys.num_tokens(ring.rank());
-      const int64_t bytes = 2 * others * 2 * (16 + 8) * 4;  // B * tokens * K * (Dqk + Dv) * 4
+      const int64_t elements = 2 * others * 2 * (16 + 8), bytes = elements * size_of(dtype);  // B tokens K (Dqk + Dv)
       EXPECT_EQ(run.counters.bytes_visited_forward, bytes);
-      EXPECT_EQ(run.counters.bytes_visited_backward, 2 * bytes);
-      EXPECT_EQ(run.counters.bytes_sent_forward, 0);  // read in place
+      EXPECT_EQ(run.counters.bytes_visited_backward, bytes + 4 * elements);  // gradients in f32
+      EXPECT_EQ(run.counters.bytes_sent_forward, 0);                         // read in place
     });
+  }
 }
 
 }  // namespace

@@ -49,7 +49,9 @@ inline AttentionAnswer attend(const AttentionCase& c, const Segments& queries,
   const Buffer state({attention_state_floats(dims[0], tiles[0])});
 
   // Measured on tensors without memory first, as the trainer does.
-  auto shape_only = [](const Buffer& b) { return TensorView(nullptr, b.view().dtype(), b.view().shape(), Device::kShape); };
+  auto shape_only = [](const Buffer& b) {
+    return TensorView(nullptr, b.view().dtype(), b.view().shape(), Device::kShape);
+  };
   for (const bool measure : {true, false}) {
     if (!measure) scratch.commit();
     auto view = [&](const Buffer& b) { return measure ? shape_only(b) : b.view(); };

@@ -48,24 +48,26 @@ inline RingRun run_ring(const AttentionCase& c, const std::string& placement, co
   const auto& n = c.shape;
   const Placement queries = make_placement(placement, n.Sq, ring.size());
   const Placement keys = make_placement(placement, n.Sk, ring.size());
-  const RingHeads heads = {n.B, n.H, n.K, n.Dqk, n.Dv};
+  const RingHeads heads = {n.B, n.H, n.K, n.Dqk, n.Dv, c.dtype};
   const Schedule schedule = make_flat_ring(queries, keys, c.mask, heads, ring.rank(), attention_query_block());
   const auto transport = make_transport(transport_sizes(keys, heads, ring.rank()), ring);
 
   const std::vector<int64_t> rows = queries.positions(ring.rank()), key_rows = keys.positions(ring.rank());
   const auto Tq = static_cast<int64_t>(rows.size()), Tk = static_cast<int64_t>(key_rows.size());
-  const Buffer q({n.B, Tq, n.H, n.Dqk}, gather_tokens(c.q, n.B, n.H * n.Dqk, rows));
-  const Buffer k({n.B, Tk, n.K, n.Dqk}, gather_tokens(c.k, n.B, n.K * n.Dqk, key_rows));
-  const Buffer v({n.B, Tk, n.K, n.Dv}, gather_tokens(c.v, n.B, n.K * n.Dv, key_rows));
-  const Buffer dout({n.B, Tq, n.H, n.Dv}, gather_tokens(c.dout, n.B, n.H * n.Dv, rows));
-  const Buffer out({n.B, Tq, n.H, n.Dv}), lse_parts({2, n.B, n.H, Tq}), lse({n.B, n.H, Tq}), dq({n.B, Tq, n.H, n.Dqk});
-  const Buffer dk({n.B, Tk, n.K, n.Dqk}), dv({n.B, Tk, n.K, n.Dv});
+  const Buffer q({n.B, Tq, n.H, n.Dqk}, gather_tokens(c.q, n.B, n.H * n.Dqk, rows), c.dtype);
+  const Buffer k({n.B, Tk, n.K, n.Dqk}, gather_tokens(c.k, n.B, n.K * n.Dqk, key_rows), c.dtype);
+  const Buffer v({n.B, Tk, n.K, n.Dv}, gather_tokens(c.v, n.B, n.K * n.Dv, key_rows), c.dtype);
+  const Buffer dout({n.B, Tq, n.H, n.Dv}, gather_tokens(c.dout, n.B, n.H * n.Dv, rows), c.dtype);
+  const auto empty = [&](const Shape& shape) { return Buffer(shape, __builtin_nanf(""), c.dtype); };
+  const Buffer out = empty({n.B, Tq, n.H, n.Dv}), dq = empty({n.B, Tq, n.H, n.Dqk});
+  const Buffer dk = empty({n.B, Tk, n.K, n.Dqk}), dv = empty({n.B, Tk, n.K, n.Dv});
+  const Buffer lse_parts({2, n.B, n.H, Tq}), lse({n.B, n.H, Tq});
   const AttentionOptions options = {static_cast<float>(c.scale)};
 
   Arena scratch("scratch");
   auto pass = [&](bool measure) {
     auto view = [&](const Buffer& b) {
-      return measure ? TensorView(nullptr, Dtype::kF32, b.view().shape(), Device::kShape) : b.view();
+      return measure ? TensorView(nullptr, b.view().dtype(), b.view().shape(), Device::kShape) : b.view();
     };
     Transport* wire = measure ? nullptr : transport.get();
     for (int layer = 0; layer < layers; ++layer)

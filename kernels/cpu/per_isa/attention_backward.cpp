@@ -50,11 +50,11 @@ template <class T>
 struct Panel {
   const AttentionBackwardCall<T>& call;
   int64_t words_qk, words_v;
-  float *dkeys, *dvalues;       // row 0 of this key/value head
-  Word<T>*p, *ds;               // (kKeyBlock, kQueryBlock / kPerWord)
-  Word<T>* ds_for_dq;           // (kKeyBlock / kPerWord, kQueryBlock); ds itself where words are floats
-  float* p_now;                 // (kRowsAtOnce, kGroup) of the rows at hand
-  Word<T>* copied;              // room for a tile of keys and values that cannot be used in place
+  float *dkeys, *dvalues;  // row 0 of this key/value head
+  Word<T>*p, *ds;          // (kKeyBlock, kQueryBlock / kPerWord)
+  Word<T>* ds_for_dq;      // (kKeyBlock / kPerWord, kQueryBlock); ds itself where words are floats
+  float* p_now;            // (kRowsAtOnce, kGroup) of the rows at hand
+  Word<T>* copied;         // room for a tile of keys and values that cannot be used in place
   Item<T> items[kMostBlocksPerPanel];
   int num_items;
 };
@@ -191,7 +191,7 @@ template <class T>
       if (range.begin >= range.end) return;
       constexpr int64_t kGroupWords = kGroup / kPerWord<T>;
       const int64_t first = range.begin * kGroupWords, depth = range.end * kGroupWords - first;
-      const Word<T>* a = weights + j * (kQueryBlock / kPerWord<T>) + first;
+      const Word<T>* a = weights + j * (kQueryBlock / kPerWord<T>)+first;
       const Word<T>* b = rows + first * padded + d;
       if (padded - d >= kGroup)
         add_columns<T, kRows, kRegs>(target + j * width + d, width, a, b, padded, depth, width - d);

@@ -44,7 +44,7 @@ struct Item {
   float *out_lanes, *maximum, *sum;  // state: (Dv, kQueryBlock), (kQueryBlock), (kQueryBlock)
   Word<T>* q_lanes;                  // (Dqk words, kQueryBlock)
   const QueryBlock* block;
-  int64_t head;                       // query head
+  int64_t head;  // query head
   Maximum next[kQueryBlock / kGroup];
 };
 
@@ -61,10 +61,10 @@ template <class T>
 struct Panel {
   const AttentionForwardCall<T>& call;
   int64_t key_words, width_v;
-  float log2_scale;   // of the scores, where they are not scaled already
-  Word<T>* weights;   // (kKeysPerTile / kPerWord, kGroup)
-  float* scores;      // (kKeysPerTile, kGroup); the weights' own memory where both are floats
-  Word<T>* widened;   // room for a tile of keys and values that cannot be used in place
+  float log2_scale;  // of the scores, where they are not scaled already
+  Word<T>* weights;  // (kKeysPerTile / kPerWord, kGroup)
+  float* scores;     // (kKeysPerTile, kGroup); the weights' own memory where both are floats
+  Word<T>* widened;  // room for a tile of keys and values that cannot be used in place
   Item<T> items[kMostBlocksPerPanel];
   int num_items;
 };
@@ -132,8 +132,7 @@ template <class T, bool kMasked, bool kLazy>
           for (int n = 0; n < kRegs; ++n) {
             if constexpr (!kLazy) {
 #pragma GCC unroll 8
-              for (int m = 0; m < kRows; ++m)
-                Simd::store(panel.scores + (at + m) * kGroup + n * Simd::kLanes, s[m][n]);
+              for (int m = 0; m < kRows; ++m) Simd::store(panel.scores + (at + m) * kGroup + n * Simd::kLanes, s[m][n]);
             } else {
               Reg p[kRows];
 #pragma GCC unroll 8
@@ -210,19 +209,17 @@ template <class T, bool kRescale>
   constexpr int kRows = Simd::kRowsPerTile;
   const int64_t depth = (num_keys + kPerWord<T> - 1) / kPerWord<T>;
   for (int64_t d = 0; d < panel.width_v; d += kRows)
-    tile_product<Operands<T>, kRows, kRegs>(values + d, 1, panel.width_v, panel.weights, kGroup, depth,
-                                            [&](Reg(&c)[kRows][kRegs]) ANNULUS_ALWAYS {
+    tile_product<Operands<T>, kRows, kRegs>(
+        values + d, 1, panel.width_v, panel.weights, kGroup, depth, [&](Reg(&c)[kRows][kRegs]) ANNULUS_ALWAYS {
 #pragma GCC unroll 8
-                                              for (int m = 0; m < kRows; ++m)
+          for (int m = 0; m < kRows; ++m)
 #pragma GCC unroll 8
-                                                for (int n = 0; n < kRegs; ++n) {
-                                                  float* out = item.out_lanes + (d + m) * kQueryBlock + group +
-                                                               n * Simd::kLanes;
-                                                  const Reg old = Simd::load(out);
-                                                  Simd::store(out, kRescale ? Simd::fma(old, rescale[n], c[m][n])
-                                                                            : Simd::add(old, c[m][n]));
-                                                }
-                                            });
+            for (int n = 0; n < kRegs; ++n) {
+              float* out = item.out_lanes + (d + m) * kQueryBlock + group + n * Simd::kLanes;
+              const Reg old = Simd::load(out);
+              Simd::store(out, kRescale ? Simd::fma(old, rescale[n], c[m][n]) : Simd::add(old, c[m][n]));
+            }
+        });
 }
 
 template <class T>

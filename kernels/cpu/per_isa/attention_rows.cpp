@@ -10,8 +10,8 @@ namespace {
 
 template <class T>
 void copy_row(T* to, const T* from, int64_t width) {
-  for_lanes(width, [&](int64_t d, int64_t count)
-                       ANNULUS_ALWAYS { store_first(to + d, load_first(from + d, count), count); });
+  for_lanes(width,
+            [&](int64_t d, int64_t count) ANNULUS_ALWAYS { store_first(to + d, load_first(from + d, count), count); });
 }
 
 }  // namespace

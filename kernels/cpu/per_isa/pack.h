@@ -10,8 +10,8 @@ constexpr int64_t kQueryBlock = Simd::kQueryBlock;
 
 inline int64_t padded_to_lanes(int64_t n) { return (n + Simd::kLanes - 1) / Simd::kLanes * Simd::kLanes; }
 
-/// Word d of lane i at dst[d * kQueryBlock + i]: component d of row i times `factor`, or the components 2d and 2d + 1 as
-/// they are; 0 for rows <= i < kQueryBlock. `width` is even.
+/// Word d of lane i at dst[d * kQueryBlock + i]: component d of row i times `factor`, or the components 2d and 2d + 1
+/// as they are; 0 for rows <= i < kQueryBlock. `width` is even.
 template <class T>
 void pack_lanes(Word<T>* dst, const T* src, int64_t src_row, int64_t rows, int64_t width, float factor) {
   constexpr int kLanes = Simd::kLanes;

@@ -1,7 +1,7 @@
 #pragma once
-// How keys and values of one head lie in a packed block (kernels/attention.h), and how the kernels get at them. Keys are
-// rows. Values of bfloat16 lie in pairs of rows, row 2j and row 2j + 1 component by component, since the product with
-// the weights sums over keys; a last row without a partner is a row.
+// How keys and values of one head lie in a packed block (kernels/attention.h), and how the kernels get at them. Keys
+// are rows. Values of bfloat16 lie in pairs of rows, row 2j and row 2j + 1 component by component, since the product
+// with the weights sums over keys; a last row without a partner is a row.
 #include "kernels/cpu/per_isa/operands.h"
 
 namespace annulus::cpu::ANNULUS_ISA {
