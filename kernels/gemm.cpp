@@ -15,6 +15,7 @@ void gemm(TensorView c, ConstTensorView a, Transpose transpose_a, ConstTensorVie
             ", op(a) of ", a.shape().text(), " times op(b) of ", b.shape().text(), " does not fit");
   require_model_dtype("gemm", {{"a", a}, {"b", b}});
   const Dtype result = require_model_dtype("gemm", {{"c", c}});
+  invariant(result == Dtype::kF32 || a.dtype() == Dtype::kBf16, "gemm: the product of f32 matrices is f32");
   invariant(write == Write::kReplace || result == Dtype::kF32, "gemm: sums over several products are kept in f32");
   if (c.numel() == 0) return;
   if (a.numel() == 0) {

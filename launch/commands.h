@@ -35,12 +35,23 @@ void attention(const AttentionCommand& options, Group& processes);
 
 struct BenchOptions {
   std::string json;  // path of the JSON file; "" for none
-  std::string isa = "auto";
+  std::string isa = "auto", dtype = "f32";
   int threads = 1;
-  std::vector<int64_t> lengths, widths;
-  int64_t heads = 2, repeat = 5;
+  int64_t repeat = 5;  // runs, of which the median counts
 };
-void bench_attention(const BenchOptions& options);
+
+struct BenchAttentionOptions : BenchOptions {
+  std::vector<int64_t> lengths, widths;
+  int64_t heads = 2;
+};
+void bench_attention(const BenchAttentionOptions& options);
+
+struct BenchGemmOptions : BenchOptions {
+  std::vector<int64_t> tokens, widths;
+};
+void bench_gemm(const BenchGemmOptions& options);
+
+void bench_ops(const BenchOptions& options);
 
 struct InspectOptions {
   std::string checkpoint;  // a checkpoint, or a run directory (its newest)

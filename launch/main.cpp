@@ -142,29 +142,54 @@ void add_attention(CLI::App& app, Work& command) {
   sub->callback([=, &command] { command = [=](Group& processes) { attention(*o, processes); }; });
 }
 
-void add_bench(CLI::App& app, Work& command) {
-  auto* sub = app.add_subcommand("bench", "Rates, as a fraction of the peak measured in the same run");
-  sub->require_subcommand(1);
-  auto* kernel = sub->add_subcommand("attention", "The attention kernel, forward and backward");
-  auto o = std::make_shared<BenchOptions>();
-  kernel->add_option("--json", o->json, "Also write the rows to this file");
-  kernel->add_option("--isa", o->isa, "auto, or one of: " + isa_names())->capture_default_str();
-  kernel->add_option("--threads", o->threads, "Threads")->capture_default_str()->check(CLI::Range(1, 65536));
-  kernel->add_option("--length", o->lengths, "Tokens (several may be given); default 2048 4096 8192")
-      ->check(CLI::Range(1, 1 << 24));
-  kernel->add_option("--width", o->widths, "Head width (several may be given); default 64 128")
-      ->check(CLI::Range(8, 256));
-  kernel->add_option("--heads", o->heads, "Heads")->capture_default_str()->check(CLI::Range(1, 1024));
-  kernel->add_option("--repeat", o->repeat, "Runs, of which the median counts")
+// One subject of `annulus bench`, with the options that all of them have.
+template <class Options>
+CLI::App* add_benchmark(CLI::App& bench, Work& command, const std::string& name, const std::string& what,
+                        const std::shared_ptr<Options>& o, void (*run)(const Options&)) {
+  auto* sub = bench.add_subcommand(name, what);
+  sub->add_option("--json", o->json, "Also write the rows to this file");
+  sub->add_option("--isa", o->isa, "auto, or one of: " + isa_names())->capture_default_str();
+  sub->add_option("--threads", o->threads, "Threads")->capture_default_str()->check(CLI::Range(1, 65536));
+  sub->add_option("--repeat", o->repeat, "Runs, of which the median counts")
       ->capture_default_str()
       ->check(CLI::Range(1, 1000));
-  kernel->callback([=, &command] {
+  sub->callback([=, &command] {
     command = [=](Group& processes) {
       agree(processes,
-            [&] { require(processes.size() == 1, "bench attention runs on one rank; start it without a launcher"); });
-      bench_attention(*o);
+            [&] { require(processes.size() == 1, "bench ", name, " runs on one rank; start it without a launcher"); });
+      run(*o);
     };
   });
+  return sub;
+}
+
+void add_bench(CLI::App& app, Work& command) {
+  auto* bench = app.add_subcommand("bench", "Rates, as a fraction of the peak measured in the same run");
+  bench->require_subcommand(1);
+  {
+    auto o = std::make_shared<BenchAttentionOptions>();
+    auto* sub =
+        add_benchmark(*bench, command, "attention", "The attention kernel, forward and backward", o, bench_attention);
+    sub->add_option("--length", o->lengths, "Tokens (several may be given); default 2048 4096 8192")
+        ->check(CLI::Range(1, 1 << 24));
+    sub->add_option("--width", o->widths, "Head width (several may be given); default 64 128")
+        ->check(CLI::Range(8, 256));
+    sub->add_option("--heads", o->heads, "Heads")->capture_default_str()->check(CLI::Range(1, 1024));
+  }
+  {
+    auto o = std::make_shared<BenchGemmOptions>();
+    auto* sub = add_benchmark(*bench, command, "gemm", "Matrix products at the shapes of transformers", o, bench_gemm);
+    sub->add_option("--dtype", o->dtype, "f32 or bf16")->capture_default_str();
+    sub->add_option("--tokens", o->tokens, "Tokens (several may be given); default 64 512 2048 8192")
+        ->check(CLI::Range(1, 1 << 24));
+    sub->add_option("--width", o->widths, "Model width (several may be given); default 384 768 2048")
+        ->check(CLI::Range(1, 65536));
+  }
+  {
+    auto o = std::make_shared<BenchOptions>();
+    auto* sub = add_benchmark(*bench, command, "ops", "Ops bound by memory, as a share of the copy rate", o, bench_ops);
+    sub->add_option("--dtype", o->dtype, "f32 or bf16")->capture_default_str();
+  }
 }
 
 void add_inspect(CLI::App& app, Work& command) {
@@ -293,7 +318,7 @@ std::string problem_of(int argc, char** argv, const std::vector<std::string>& co
     const std::string word = argv[i];
     if (word.starts_with("--") && word.ends_with("=")) return "'" + word + "' gives no value; write one behind the =";
   }
-  for (const auto& [above, below] : {std::pair("bench", std::vector<std::string>{"attention"}),
+  for (const auto& [above, below] : {std::pair("bench", std::vector<std::string>{"attention", "gemm", "ops"}),
                                      std::pair("tokenizer", std::vector<std::string>{"train", "show"})})
     if (argc > 2 && argv[1] == std::string(above) && argv[2][0] != '-' &&
         std::find(below.begin(), below.end(), argv[2]) == below.end())

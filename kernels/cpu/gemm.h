@@ -9,9 +9,13 @@
 namespace annulus::cpu {
 
 /// c (+)= op(a) op(b) for two-dimensional views with unit stride along rows; see kernels/gemm.h. On shape-only tensors
-/// it makes the primitive and takes its scratchpad, but does not run.
+/// it makes the primitive and takes its scratchpad, but does not run. a and b are both f32 or both bf16.
 void gemm(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, bool transpose_b, bool accumulate,
           Arena& scratch);
+
+/// The same for bf16 operands on instruction sets without bf16 products, by products of f32.
+void gemm_widened(TensorView c, ConstTensorView a, bool transpose_a, ConstTensorView b, bool transpose_b,
+                  bool accumulate, Arena& scratch);
 
 /// Keeps oneDNN to an instruction set that was forced ("plain": SSE4.1, "avx2", "avx512", "avx512_bf16"). Before the
 /// first product.

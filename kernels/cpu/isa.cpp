@@ -75,7 +75,8 @@ const IsaKernels& isa_kernels() {
 void set_num_threads(int threads) { omp_set_num_threads(threads); }
 int num_threads() { return omp_get_max_threads(); }
 
-double measure_peak_gflops(double seconds) {
+double measure_peak_gflops(double seconds, Dtype dtype) {
+  if (dtype == Dtype::kBf16 && isa_kernels().has_bf16_products) return isa_kernels().bf16_gflops(seconds);
   double best = 0.0;
   for (const IsaKernels* kernels : supported()) best = std::max(best, kernels->fma_gflops(seconds));
   return best;

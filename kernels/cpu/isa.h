@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/cpu/isa_kernels.h"
+#include "runtime/core/dtype.h"
 
 namespace annulus::cpu {
 
@@ -33,6 +34,8 @@ void set_num_threads(int threads);
 int num_threads();
 
 /// GFLOP/s of one thread's fused multiply-adds: the best of the vector widths this CPU has, each tried for `seconds`.
-double measure_peak_gflops(double seconds);
+/// kBf16: of the products of bf16 pairs, where the chosen instruction set has them; otherwise as f32, to which bf16 is
+/// then widened.
+double measure_peak_gflops(double seconds, Dtype dtype = Dtype::kF32);
 
 }  // namespace annulus::cpu

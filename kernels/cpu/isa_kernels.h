@@ -56,6 +56,8 @@ struct IsaKernels {
   void (*exp2)(float* y, const float* x, int64_t n);  // the exponentials inside the attention kernels, for their tests:
   void (*exp2_bf16)(float* y, const float* x, int64_t n);  // of weights that stay f32, that are rounded to bf16
   double (*fma_gflops)(double seconds);                    // the rate of one thread's fused multiply-adds in registers
+  double (*bf16_gflops)(double seconds);  // the same of its products of bf16 pairs; 0 where it has none
+  bool has_bf16_products;                 // otherwise bf16 operands are widened to f32
 };
 
 }  // namespace annulus::cpu

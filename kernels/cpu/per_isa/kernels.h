@@ -13,6 +13,7 @@ void adamw(float* master, Bf16* weight, float* m, float* v, const float* gradien
 void exp2_of(float* y, const float* x, int64_t n);
 void exp2_bf16_of(float* y, const float* x, int64_t n);
 double fma_gflops(double seconds);
+double bf16_gflops(double seconds);
 
 // T is float or Bf16; both are instantiated where the function is defined.
 template <class T>

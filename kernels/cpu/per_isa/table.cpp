@@ -36,6 +36,12 @@ const IsaKernels kKernels = {
     .exp2 = exp2_of,
     .exp2_bf16 = exp2_bf16_of,
     .fma_gflops = fma_gflops,
+    .bf16_gflops = bf16_gflops,
+#if defined(__AVX512BF16__)
+    .has_bf16_products = true,
+#else
+    .has_bf16_products = false,
+#endif
 };
 
 }  // namespace annulus::cpu::ANNULUS_ISA
