@@ -1,6 +1,7 @@
 #include "comm/reduce.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <vector>
 
 namespace annulus {
@@ -59,14 +60,15 @@ void reduce_scatter(float* flat, std::span<const FlatRange> ranges, Group& group
   }
 }
 
-void all_gather(float* flat, std::span<const FlatRange> ranges, Group& group) {
+void all_gather(void* flat, int64_t element_bytes, std::span<const FlatRange> ranges, Group& group) {
+  std::byte* bytes = static_cast<std::byte*>(flat);
   const FlatRange& mine = ranges[static_cast<size_t>(group.rank())];
   for (int distance = 1; distance < group.size(); ++distance) {
     const int to = (group.rank() + distance) % group.size();
     const int from = (group.rank() - distance + group.size()) % group.size();
     const FlatRange& theirs = ranges[static_cast<size_t>(from)];
-    const Group::Outgoing send = {to, flat + mine.begin, length(mine) * static_cast<int64_t>(sizeof(float))};
-    const Group::Incoming receive = {from, flat + theirs.begin, length(theirs) * static_cast<int64_t>(sizeof(float))};
+    const Group::Outgoing send = {to, bytes + mine.begin * element_bytes, length(mine) * element_bytes};
+    const Group::Incoming receive = {from, bytes + theirs.begin * element_bytes, length(theirs) * element_bytes};
     group.exchange({&send, 1}, {&receive, 1}, "the gathering of parameters");
   }
 }

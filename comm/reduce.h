@@ -7,7 +7,7 @@
 
 namespace annulus {
 
-/// Floats [begin, end) of a flat buffer.
+/// Elements [begin, end) of a flat buffer.
 struct FlatRange {
   int64_t begin, end;
 };
@@ -19,7 +19,7 @@ int64_t reduce_scratch_floats(int num_ranks);
 /// bits do not depend on which rank owns what. Other ranges keep this rank's own values. Sends (P-1)/P of the buffer.
 void reduce_scatter(float* flat, std::span<const FlatRange> ranges, Group& group, float* scratch);
 
-/// Collective: every rank's range of `flat` becomes what its owner holds there.
-void all_gather(float* flat, std::span<const FlatRange> ranges, Group& group);
+/// Collective: every rank's range of `flat`, of elements of so many bytes, becomes what its owner holds there.
+void all_gather(void* flat, int64_t element_bytes, std::span<const FlatRange> ranges, Group& group);
 
 }  // namespace annulus

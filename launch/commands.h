@@ -12,7 +12,7 @@ struct TrainOptions {
   std::vector<std::string> overrides;  // "--section.key=value"
   std::string resume;                  // "", "latest" or the path of a checkpoint
   bool print_config = false;           // print everything, defaults included, and stop
-  std::string dtype = "f32", device = "cpu";
+  std::string device = "cpu";
 };
 void train(const TrainOptions& options, Group& processes);
 

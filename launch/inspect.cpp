@@ -31,7 +31,7 @@ void print_state(const std::string& path, const Manifest& manifest) {
   print("rows", state.rows);
   print("seed", state.seed);
   print("ranks", manifest.ranks);
-  print("schema version", kSchemaVersion);
+  print("schema version", manifest.schema_version);
   print("code version", printable_text(state.code_version));
   print("config digest", manifest.config_digest);
   print("text digest", printable_text(state.data_digest));
@@ -96,7 +96,7 @@ nlohmann::json as_json(const std::string& path, const Inspection& found) {
               {"rows", state.rows},
               {"seed", state.seed},
               {"ranks", found.manifest.ranks},
-              {"schema_version", kSchemaVersion},
+              {"schema_version", found.manifest.schema_version},
               {"code_version", state.code_version},
               {"config_digest", found.manifest.config_digest},
               {"text_digest", state.data_digest},

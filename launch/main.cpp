@@ -63,6 +63,7 @@ void add_train(CLI::App& app, Work& command) {
   for (const auto& [flag, key] : {std::pair{"--transport", "parallel.transport"},
                                   {"--in-process-ranks", "parallel.in_process_ranks"},
                                   {"--isa", "parallel.isa"},
+                                  {"--dtype", "train.dtype"},
                                   {"--threads", "parallel.threads"}})
     sub->add_option_function<std::string>(
         flag,
@@ -70,8 +71,7 @@ void add_train(CLI::App& app, Work& command) {
           options->overrides.push_back("--" + key + "=" + value);
         },
         "The same as --" + std::string(key));
-  for (const auto& [axis, value] : {std::pair{"dtype", &options->dtype}, {"device", &options->device}})
-    sub->add_option("--" + std::string(axis), *value, values_of(axis, Command::kTrain))->capture_default_str();
+  sub->add_option("--device", options->device, values_of("device", Command::kTrain))->capture_default_str();
   sub->allow_extras();
   sub->footer(
       "Any key of the config can be given as --section.key=value:\n"

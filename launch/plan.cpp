@@ -27,20 +27,22 @@ struct Sent {
 
 Sent most_sent(const Schedule& schedule, const NodeMap& nodes) {
   const int P = nodes.num_ranks();
-  const auto bytes_of = [&](int block) {
-    return kv_block_numel(schedule.dims(block)) * static_cast<int64_t>(sizeof(float));
+  const auto elements_of = [&](int block) {
+    return schedule.heads.kv_elements(schedule.num_keys[static_cast<size_t>(block)]);
   };
+  const auto bytes_of = [&](int block) { return elements_of(block) * size_of(schedule.heads.dtype); };
+  const auto gradient_bytes_of = [&](int block) { return elements_of(block) * size_of(Dtype::kF32); };
   const auto entering = [&](int rank, bool backward) {
     int64_t bytes = 0;
     for (int n = 0; n < nodes.num_entering(rank, backward); ++n) bytes += bytes_of(nodes.entering(n, rank, backward));
     return bytes;
   };
-  int64_t all = 0;
-  for (int block = 0; block < P; ++block) all += bytes_of(block);
+  int64_t all = 0;  // gradients
+  for (int block = 0; block < P; ++block) all += gradient_bytes_of(block);
   Sent most;
   for (int rank = 0; rank < P; ++rank) {
     const int next = (rank + 1) % P, previous = (rank + P - 1) % P;
-    const int64_t gradients = nodes.together(rank, previous) ? 0 : all - bytes_of(rank);
+    const int64_t gradients = nodes.together(rank, previous) ? 0 : all - gradient_bytes_of(rank);
     most.forward = std::max(most.forward, entering(next, false));
     most.backward = std::max(most.backward, entering(previous, true) + gradients);
   }
@@ -78,8 +80,8 @@ void say_traffic(const Config& config, int ranks_per_node, PlannedRank& rank) {
     say("forward and backward", "depends on the documents of each batch");
   }
   // Reduce-scatter of gradients and all-gather of parameters: all but the own part of each.
-  const int64_t flat = rank.parameters().num_floats() * static_cast<int64_t>(sizeof(float));
-  say("gradients and parameters", human_bytes(2 * flat * (ranks - 1) / ranks));
+  const int64_t bytes = size_of(Dtype::kF32) + size_of(rank.parameters().dtype());
+  say("gradients and parameters", human_bytes(rank.parameters().flat_elements() * bytes * (ranks - 1) / ranks));
 }
 
 }  // namespace

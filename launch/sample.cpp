@@ -23,12 +23,16 @@ namespace {
 class Sampler {
  public:
   Sampler(const std::string& checkpoint, const Config& config, Group& world)
-      : config_(config), world_(world), model_(transformer_shape(config), parameters_) {
+      : config_(config),
+        world_(world),
+        parameters_(model_dtype(config)),
+        model_(transformer_shape(config), parameters_) {
     parameters_.allocate();
     std::vector<TensorRows> wanted;
-    for (const ParameterRows& rows : parameters_.owned_rows({0, parameters_.num_floats()})) {
+    for (const ParameterRows& rows : parameters_.owned_rows({0, parameters_.flat_elements()})) {
       const Parameter& p = parameters_.parameters()[static_cast<size_t>(rows.parameter)];
-      wanted.push_back({"/model/" + p.name, p.shape, 0, p.rows(), parameters_.weights().data<float>() + p.offset});
+      const TensorView weight = parameters_.weight(rows.parameter);
+      wanted.push_back({"/model/" + p.name, p.shape, 0, p.rows(), weight.raw(), weight.dtype()});
     }
     load_checkpoint(checkpoint, wanted, world);
   }

@@ -26,15 +26,21 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kIsaWithBf16Products = "avx512_bf16";
+
 void say_what_runs(const Config& config, const Trainer& trainer, const Ranks& ranks, const NodeShare& share) {
   const int64_t ranks_here = share.ranks_per_node, cores = share.cores_per_node;
-  log::inform(fmt::format("annulus {}  {} rank{} = dp {} x cp {}, {} thread{} each, {}, transport {}", version_text(),
-                          ranks.world.size(), ranks.world.size() == 1 ? "" : "s", ranks.dims.dp, ranks.dims.cp,
-                          share.threads, share.threads == 1 ? "" : "s", cpu::isa_kernels().name,
+  const std::string isa = cpu::isa_kernels().name, dtype = config.train.dtype;
+  log::inform(fmt::format("annulus {}  {} rank{} = dp {} x cp {}, {} thread{} each, {} on {}, transport {}",
+                          version_text(), ranks.world.size(), ranks.world.size() == 1 ? "" : "s", ranks.dims.dp,
+                          ranks.dims.cp, share.threads, share.threads == 1 ? "" : "s", dtype, isa,
                           trainer.transport().text()));
   if (ranks_here * share.threads > cores)
     log::inform(
         fmt::format("note: {} ranks x {} threads share {} cores of this node", ranks_here, share.threads, cores));
+  if (dtype == "bf16" && isa != kIsaWithBf16Products)
+    log::inform(
+        fmt::format("note: {} has no products of bf16, so operands are widened to f32: as exact, not as fast", isa));
   log::inform(fmt::format("model: {:.2f} M parameters; {} tokens per step in sequences of {}",
                           static_cast<double>(trainer.parameters().num_elements()) / 1e6,
                           config.data.global_batch * config.data.sequence_length, config.data.sequence_length));
@@ -43,12 +49,13 @@ void say_what_runs(const Config& config, const Trainer& trainer, const Ranks& ra
 }
 
 // Collective.
-void save_machine(const Trainer& trainer, const Ranks& ranks, const NodeShare& share,
+void save_machine(const Config& config, const Trainer& trainer, const Ranks& ranks, const NodeShare& share,
                   const std::string& run_directory) {
   Machine machine;
   machine.annulus = version_text();
   machine.dims = ranks.dims;
   machine.threads_per_rank = share.threads;
+  machine.dtype = config.train.dtype;
   machine.instruction_set = cpu::isa_kernels().name;
   machine.transport = trainer.transport().name();
   machine.peak_flops = ranks.peak_flops;
@@ -181,7 +188,7 @@ void train_on(const Config& config, const TrainOptions& options, Group& world) {
   Metrics metrics(path, trainer.state().step, config.train.steps, world.rank() == 0);
   say_what_runs(config, trainer, ranks, share);
   say_tokens(config, *data);
-  if (trainer.state().step < config.train.steps) save_machine(trainer, ranks, share, path);
+  if (trainer.state().step < config.train.steps) save_machine(config, trainer, ranks, share, path);
   if (resuming)
     log::inform(checkpoint.empty() ? "--resume=latest: no checkpoint yet, starting at step 0"
                                    : "resumed from " + checkpoint);
@@ -199,7 +206,7 @@ void train_on(const Config& config, const TrainOptions& options, Group& world) {
 
 void train(const TrainOptions& options, Group& processes) {
   const Config config = agree(processes, [&] {
-    require_supported(Command::kTrain, {{"dtype", options.dtype}, {"device", options.device}});
+    require_supported(Command::kTrain, {{"device", options.device}});
     return read_config(options.config, options.overrides);
   });
   require_same(ExitCode::kUsage, "annulus " + version_text() + "\n" + config_text(config), "the config",

@@ -32,14 +32,14 @@ float Attention::softmax_scale() const {
 
 void Attention::keep(const Batch& batch, Saved& saved, Arena& keep) const {
   const int64_t B = batch.tokens_BT.dim(0), T = batch.tokens_BT.dim(1);
-  saved.out_BTHD = keep.take({B, T, shape_.heads, shape_.head_dim});
+  saved.out_BTHD = keep.take({B, T, shape_.heads, shape_.head_dim}, qkv_proj_.dtype());
   saved.lse_2BHT = keep.take({2, B, shape_.heads, T});
 }
 
 Attention::Heads Attention::project(ConstTensorView x, const Batch& batch, Saved& saved, Workspace& workspace) const {
   const Mark mark(workspace.timeline(), Activity::kProjections);
   saved.x_NC = x;
-  saved.qkv = workspace.activations.take({x.dim(0), qkv_proj_.out()});
+  saved.qkv = workspace.activations.take({x.dim(0), qkv_proj_.out()}, x.dtype());
   qkv_proj_.forward(saved.qkv, x, workspace.scratch);
   const Heads heads = split(saved.qkv, batch);
   rope_forward(heads.q_BTHD, batch.cosine_TD2, batch.sine_TD2);
@@ -50,7 +50,7 @@ Attention::Heads Attention::project(ConstTensorView x, const Batch& batch, Saved
 TensorView Attention::project_out(const Saved& saved, Workspace& workspace) const {
   const Mark mark(workspace.timeline(), Activity::kProjections);
   const int64_t N = saved.x_NC.dim(0);
-  const TensorView y = workspace.scratch.take({N, shape_.width});
+  const TensorView y = workspace.scratch.take({N, shape_.width}, saved.x_NC.dtype());
   out_proj_.forward(y, saved.out_BTHD.reshaped({N, out_proj_.in()}), workspace.scratch);
   return y;
 }
@@ -71,15 +71,15 @@ TensorView Attention::backward(ConstTensorView dy, const Batch& batch, const Sav
   const int64_t N = dy.dim(0);
   const Heads heads = split(saved.qkv, batch);
   ring_attention_prefetch(heads.k_BTKD, heads.v_BTKD, *batch.schedule, workspace.transport);
-  const TensorView dx = workspace.scratch.take({N, shape_.width});
+  const TensorView dx = workspace.scratch.take({N, shape_.width}, dy.dtype());
   const Arena::Scope scope(workspace.scratch);
-  const TensorView dout = workspace.scratch.take(saved.out_BTHD.shape());
+  const TensorView dout = workspace.scratch.take(saved.out_BTHD.shape(), dy.dtype());
   {
     const Mark mark(workspace.timeline(), Activity::kProjections);
     out_proj_.backward(dout.reshaped({N, out_proj_.in()}), dy, saved.out_BTHD.reshaped({N, out_proj_.in()}),
                        workspace.scratch);
   }
-  const TensorView dqkv = workspace.scratch.take(saved.qkv.shape());
+  const TensorView dqkv = workspace.scratch.take(saved.qkv.shape(), dy.dtype());
   const Heads gradients = split(dqkv, batch);
   ring_attention_backward(gradients.q_BTHD, gradients.k_BTKD, gradients.v_BTKD, heads.q_BTHD, saved.out_BTHD,
                           saved.lse_2BHT, dout, *batch.schedule, {softmax_scale()}, workspace.transport,

@@ -16,7 +16,7 @@ Block::Block(ParameterStore& store, const std::string& prefix, const AttentionSh
 
 // The residual stream behind attention, kept in the activation arena with all that backward needs of it.
 ConstTensorView Block::until_mlp(Pass pass, const Batch& batch, Saved& saved, Workspace& workspace) const {
-  const TensorView middle = workspace.activations.take(saved.x_NC.shape());
+  const TensorView middle = workspace.activations.take(saved.x_NC.shape(), saved.x_NC.dtype());
   const Arena::Scope scope(workspace.scratch);
   const TensorView normed = attention_norm_.forward(saved.x_NC, saved.attention_norm, workspace.activations);
   add(middle, saved.x_NC,
@@ -27,7 +27,7 @@ ConstTensorView Block::until_mlp(Pass pass, const Batch& batch, Saved& saved, Wo
 
 TensorView Block::forward(ConstTensorView x, const Batch& batch, Saved& saved, Workspace& workspace) const {
   saved.x_NC = x;
-  const TensorView y = workspace.activations.take(x.shape());
+  const TensorView y = workspace.activations.take(x.shape(), x.dtype());
   attention_.keep(batch, saved.attention, workspace.activations);
   std::optional<Arena::Scope> not_kept;
   if (recompute_ == Recompute::kBlock) not_kept.emplace(workspace.activations);

@@ -9,7 +9,7 @@ Embedding::Embedding(ParameterStore& store, const std::string& name, int64_t voc
 
 TensorView Embedding::forward(ConstTensorView tokens, Workspace& workspace) const {
   const ConstTensorView table = store_.weight(table_);
-  const TensorView y = workspace.activations.take({tokens.numel(), table.dim(1)});
+  const TensorView y = workspace.activations.take({tokens.numel(), table.dim(1)}, table.dtype());
   embedding_forward(y, table, tokens);
   return y;
 }

@@ -15,6 +15,7 @@ class Linear {
   /// Writes dx (N, in) and adds to the weight's gradient.
   void backward(TensorView dx, ConstTensorView dy, ConstTensorView x, Arena& scratch) const;
 
+  Dtype dtype() const { return store_.dtype(); }
   int64_t out() const { return store_.weight(first_, count_).dim(0); }
   int64_t in() const { return store_.weight(first_, count_).dim(1); }
 

@@ -24,7 +24,7 @@ class LmHead {
   LossResult run(ConstTensorView x_NC, const Batch& batch, LossGradient gradient, double gradient_scale,
                  Workspace& workspace) const;
 
-  /// Logits (rows, V) of x (rows, C).
+  /// Logits (rows, V), f32, of x (rows, C).
   void logits(TensorView logits, ConstTensorView x, Arena& scratch) const;
 
  private:

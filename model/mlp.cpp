@@ -18,7 +18,7 @@ Mlp::Mlp(ParameterStore& store, const std::string& prefix, int64_t width, int64_
 Mlp::Tile Mlp::tile_of(const Saved& saved, int64_t first, int64_t count, Arena& scratch) const {
   const ConstTensorView x = saved.x_NC.narrow(0, first, count);
   if (keeps_activations_) return {x, saved.gate_up.narrow(0, first, count), saved.act_NF.narrow(0, first, count)};
-  return {x, scratch.take({count, gate_up_proj_.out()}), scratch.take({count, down_proj_.in()})};
+  return {x, scratch.take({count, gate_up_proj_.out()}, x.dtype()), scratch.take({count, down_proj_.in()}, x.dtype())};
 }
 
 void Mlp::activate(const Tile& tile, Arena& scratch) const {
@@ -30,10 +30,10 @@ TensorView Mlp::forward(ConstTensorView x, Saved& saved, Workspace& workspace) c
   const int64_t N = x.dim(0);
   saved.x_NC = x;
   if (keeps_activations_) {
-    saved.gate_up = workspace.activations.take({N, gate_up_proj_.out()});
-    saved.act_NF = workspace.activations.take({N, down_proj_.in()});
+    saved.gate_up = workspace.activations.take({N, gate_up_proj_.out()}, x.dtype());
+    saved.act_NF = workspace.activations.take({N, down_proj_.in()}, x.dtype());
   }
-  const TensorView y = workspace.scratch.take({N, down_proj_.out()});
+  const TensorView y = workspace.scratch.take({N, down_proj_.out()}, x.dtype());
   for_token_tiles(N, tile_, x.shape_only(), [&](int64_t first, int64_t count) {
     const Arena::Scope scope(workspace.scratch);
     const Tile tile = tile_of(saved, first, count, workspace.scratch);
@@ -44,14 +44,14 @@ TensorView Mlp::forward(ConstTensorView x, Saved& saved, Workspace& workspace) c
 }
 
 TensorView Mlp::backward(ConstTensorView dy, const Saved& saved, Workspace& workspace) const {
-  const TensorView dx = workspace.scratch.take(saved.x_NC.shape());
+  const TensorView dx = workspace.scratch.take(saved.x_NC.shape(), dy.dtype());
   for_token_tiles(dx.dim(0), tile_, dx.shape_only(), [&](int64_t first, int64_t count) {
     const Arena::Scope scope(workspace.scratch);
     const Tile tile = tile_of(saved, first, count, workspace.scratch);
     if (!keeps_activations_) activate(tile, workspace.scratch);
-    const TensorView dact = workspace.scratch.take(tile.act.shape());
+    const TensorView dact = workspace.scratch.take(tile.act.shape(), dy.dtype());
     down_proj_.backward(dact, dy.narrow(0, first, count), tile.act, workspace.scratch);
-    const TensorView dgate_up = workspace.scratch.take(tile.gate_up.shape());
+    const TensorView dgate_up = workspace.scratch.take(tile.gate_up.shape(), dy.dtype());
     swiglu_backward(dgate_up, dact, tile.gate_up);
     gate_up_proj_.backward(dx.narrow(0, first, count), dgate_up, tile.x, workspace.scratch);
   });

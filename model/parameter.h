@@ -18,10 +18,10 @@ struct Parameter {
   std::string name;
   Shape shape;
   double initial_mean = 0.0, initial_spread = 0.0;  // of a normal distribution
-  int64_t offset = 0;                               // in floats
+  int64_t offset = 0;                               // in elements
 
   int64_t rows() const { return shape[0]; }
-  int64_t row_floats() const { return shape.rank() == 1 ? 1 : shape[1]; }
+  int64_t row_elements() const { return shape.rank() == 1 ? 1 : shape[1]; }
   bool decays() const { return shape.rank() > 1; }  // weight decay: matrices only
 };
 
@@ -29,12 +29,13 @@ struct Parameter {
 struct ParameterRows {
   int parameter;
   int64_t first_row, rows;
-  int64_t begin, end;  // floats of the flat buffers
+  int64_t begin, end;  // elements of the flat buffers
 };
 
 class ParameterStore {
  public:
-  ParameterStore() : weights_("parameters"), gradients_("gradients") {}
+  /// `dtype` of the weights: f32 or bf16. Gradients are f32.
+  explicit ParameterStore(Dtype dtype = Dtype::kF32) : dtype_(dtype), weights_("parameters"), gradients_("gradients") {}
 
   /// Registers parameters whose rows follow each other without a gap, so that one matrix product can use them all.
   /// Returns the index of the first. Only before allocate().
@@ -44,8 +45,9 @@ class ParameterStore {
   void allocate();
 
   const std::vector<Parameter>& parameters() const { return parameters_; }
-  int64_t num_floats() const { return num_floats_; }  // of a flat buffer, padding included
-  int64_t num_elements() const;                       // of all logical tensors
+  Dtype dtype() const { return dtype_; }
+  int64_t flat_elements() const { return flat_elements_; }  // of a flat buffer, padding included
+  int64_t num_elements() const;                             // of all logical tensors
 
   /// `count` stacked parameters from `first` on as one matrix (rows, columns), or a vector where they are vectors.
   /// Without memory before allocate().
@@ -54,19 +56,20 @@ class ParameterStore {
   TensorView weights() const { return weights_flat_; }
   TensorView gradients() const { return gradients_flat_; }
 
-  /// The floats that each of `num_ranks` ranks owns: consecutive whole rows, nearly equal in size.
+  /// The elements that each of `num_ranks` ranks owns: consecutive whole rows, nearly equal in size.
   std::vector<FlatRange> owned_ranges(int num_ranks) const;
   /// The same for one rank, by parameter; padding between parameters is left out.
   std::vector<ParameterRows> owned_rows(const FlatRange& range) const;
 
-  /// Draws the rows in `range` from (seed, name, global index): the same whoever owns them.
-  void initialise(const FlatRange& range, uint64_t seed);
+  /// Initial values of `rows`, drawn into `values` (f32) from (seed, name, global index): the same whoever owns them.
+  void draw(TensorView values, const ParameterRows& rows, uint64_t seed) const;
 
  private:
   TensorView view(const TensorView& flat, int first, int count) const;
 
+  Dtype dtype_;
   std::vector<Parameter> parameters_;
-  int64_t num_floats_ = 0;
+  int64_t flat_elements_ = 0;
   Arena weights_, gradients_;
   TensorView weights_flat_, gradients_flat_;
 };

@@ -11,7 +11,7 @@ RmsNorm::RmsNorm(ParameterStore& store, const std::string& name, int64_t width, 
 
 TensorView RmsNorm::forward(ConstTensorView x, Saved& saved, Arena& arena) const {
   saved = {x, arena.take({x.dim(0)})};
-  const TensorView y = arena.take(x.shape());
+  const TensorView y = arena.take(x.shape(), x.dtype());
   rms_norm_forward(y, saved.rstd_N, x, store_.weight(gain_), epsilon_);
   return y;
 }

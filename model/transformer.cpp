@@ -28,6 +28,7 @@ int head_table(const TransformerShape& n, ParameterStore& store, const Embedding
 
 Transformer::Transformer(const TransformerShape& n, ParameterStore& store)
     : shape_(n),
+      dtype_(store.dtype()),
       embedding_(store, "embedding", n.vocab, n.width, kEmbeddingSpread),
       blocks_(make_blocks(n, store)),
       final_norm_(store, "final_norm", n.width, n.norm_epsilon),
@@ -53,7 +54,7 @@ LossResult Transformer::forward(const Batch& batch, LossGradient gradient, doubl
 
 void Transformer::backward(const Batch& batch, const LossResult& loss, Workspace& workspace) {
   const Arena::Scope scope(workspace.scratch);
-  const TensorView d = workspace.scratch.take(loss.dx_NC.shape());
+  const TensorView d = workspace.scratch.take(loss.dx_NC.shape(), loss.dx_NC.dtype());
   fill_zero(d);
   final_norm_.backward(d, loss.dx_NC, saved_norm_, workspace.scratch);
   for (size_t layer = blocks_.size(); layer-- > 0;) {

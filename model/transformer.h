@@ -19,7 +19,7 @@ struct TransformerShape {
 
 class Transformer {
  public:
-  /// Registers every parameter in `store`, which must outlive the model.
+  /// Registers every parameter in `store`, which must outlive the model. Activations have the dtype of its weights.
   Transformer(const TransformerShape& shape, ParameterStore& store);
 
   /// The loss of this rank's tokens. With kYes it also runs the head's backward and keeps what backward() needs. Resets
@@ -37,12 +37,15 @@ class Transformer {
   double flops_per_sequence(int64_t num_tokens, int64_t visible_pairs) const;
 
   const TransformerShape& shape() const { return shape_; }
-  RingHeads ring_heads(int64_t B) const { return {B, shape_.heads, shape_.kv_heads, shape_.head_dim, shape_.head_dim}; }
+  RingHeads ring_heads(int64_t B) const {
+    return {B, shape_.heads, shape_.kv_heads, shape_.head_dim, shape_.head_dim, dtype_};
+  }
 
  private:
   ConstTensorView hidden(const Batch& batch, Workspace& workspace);  // (N, C), normed
 
   TransformerShape shape_;
+  Dtype dtype_;  // of weights and activations
   Embedding embedding_;
   std::vector<Block> blocks_;
   RmsNorm final_norm_;

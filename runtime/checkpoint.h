@@ -13,12 +13,13 @@
 
 namespace annulus {
 
-/// Consecutive rows (of dimension 0) of one logical f32 tensor, as one rank holds them.
+/// Consecutive rows (of dimension 0) of one logical tensor, f32 or bf16, as one rank holds them.
 struct TensorRows {
   std::string name;  // "/model/layers/0/attention/q_proj": letters, digits, '_', '-' and '.'; not "/config"
   Shape shape;       // of the whole tensor: a vector or a matrix
   int64_t first_row, rows;
-  float* data;  // rows * (product of the other dimensions) floats
+  void* data;  // rows * (product of the other dimensions) elements
+  Dtype dtype = Dtype::kF32;
 };
 
 /// The largest part file, but one row where that is larger.
@@ -75,7 +76,7 @@ RunState read_run_state(const std::string& checkpoint);
 /// Collective. Fills `wanted` (any rows, of any rank's choosing; together they may be more or less than what is
 /// stored). Each file is read and digested by one rank, on the very bytes that are then parsed, and rows go to whoever
 /// wants them by messages, so that a rank holds one part in memory at a time. Throws AgreedError (66) naming file and
-/// reason if a file is missing or damaged, or if a wanted row is not there, is there twice, or the shapes differ;
+/// reason if a file is missing or damaged, or if a wanted row is not there, is there twice, or shapes or dtypes differ;
 /// `wanted` memory is then undefined. view.h5 is not read.
 void load_checkpoint(const std::string& checkpoint, const std::vector<TensorRows>& wanted, Group& world);
 

@@ -11,18 +11,24 @@
 namespace annulus {
 namespace {
 
-float float_at(const std::byte* floats, int64_t index) {
-  float value;
-  std::memcpy(&value, floats + index * static_cast<int64_t>(sizeof value), sizeof value);
+template <class T>
+T element(const std::byte* values, int64_t index) {
+  T value;
+  std::memcpy(&value, values + index * static_cast<int64_t>(sizeof value), sizeof value);
   return value;
 }
 
+double value_at(const std::byte* values, Dtype dtype, int64_t index) {
+  return static_cast<double>(dtype == Dtype::kBf16 ? element<Bf16>(values, index).to_float()
+                                                   : element<float>(values, index));
+}
+
 // Two passes over values that lie in memory: no cancellation.
-ValueStatistics statistics_of(const std::byte* floats, int64_t count) {
+ValueStatistics statistics_of(const std::byte* values, Dtype dtype, int64_t count) {
   ValueStatistics s;
   double sum = 0.0;
   for (int64_t i = 0; i < count; ++i) {
-    const double value = static_cast<double>(float_at(floats, i));
+    const double value = value_at(values, dtype, i);
     if (!std::isfinite(value)) continue;
     s.min = s.finite == 0 ? value : std::min(s.min, value);
     s.max = s.finite == 0 ? value : std::max(s.max, value);
@@ -32,7 +38,7 @@ ValueStatistics statistics_of(const std::byte* floats, int64_t count) {
   s.not_finite = count - s.finite;
   if (s.finite > 0) s.mean = sum / static_cast<double>(s.finite);
   for (int64_t i = 0; i < count; ++i) {
-    const double value = static_cast<double>(float_at(floats, i));
+    const double value = value_at(values, dtype, i);
     if (std::isfinite(value)) s.squares += (value - s.mean) * (value - s.mean);
   }
   return s;
@@ -91,12 +97,13 @@ class Inspector {
     tensor.shape = range.shape;
     tensor.parts += 1;
     tensor.rows += range.rows;
-    tensor.values.add(rows.data, range.rows * range.row_floats());
+    tensor.dtype = range.dtype;
+    tensor.values.add(rows.data, range.dtype, range.rows * range.row_elements());
   }
 
   void require_whole_tensors() {
     for (const auto& [name, tensor] : tensors_) {
-      const std::string problem = coverage_.missing({name, tensor.shape, 0, tensor.shape[0]});
+      const std::string problem = coverage_.missing({name, tensor.shape, 0, tensor.shape[0], tensor.dtype});
       if (!problem.empty()) result_.problems.push_back(problem);
     }
   }
@@ -112,8 +119,8 @@ class Inspector {
 double ValueStatistics::std() const { return finite > 0 ? std::sqrt(squares / static_cast<double>(finite)) : 0.0; }
 
 // Chan, Golub and LeVeque 1979, equation 2.1: means and squares of two sets make those of both.
-void ValueStatistics::add(const std::byte* floats, int64_t count) {
-  const ValueStatistics more = statistics_of(floats, count);
+void ValueStatistics::add(const std::byte* values, Dtype dtype, int64_t count) {
+  const ValueStatistics more = statistics_of(values, dtype, count);
   not_finite += more.not_finite;
   if (more.finite == 0) return;
   const auto n = static_cast<double>(finite), m = static_cast<double>(more.finite), difference = more.mean - mean;

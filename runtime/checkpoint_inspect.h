@@ -10,7 +10,7 @@
 
 namespace annulus {
 
-/// Of the finite ones among some floats; the others are counted.
+/// Of the finite ones among some values; the others are counted.
 struct ValueStatistics {
   int64_t finite = 0, not_finite = 0;
   double mean = 0.0, squares = 0.0;  // squares: the sum of (x - mean)^2
@@ -18,8 +18,8 @@ struct ValueStatistics {
 
   /// Over all values, not an estimate from a sample.
   double std() const;
-  /// `floats`: little endian, not aligned.
-  void add(const std::byte* floats, int64_t count);
+  /// `values`: of f32 or bf16, little endian, not aligned.
+  void add(const std::byte* values, Dtype dtype, int64_t count);
 };
 
 struct InspectedFile {

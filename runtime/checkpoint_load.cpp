@@ -47,7 +47,7 @@ std::string refusal(const std::string& checkpoint, const std::string& problem) {
 struct Wanted {
   int rank;
   RowRange range;
-  float* data;  // on that rank only
+  std::byte* data;  // on that rank only
 };
 
 // All ranks know who wants what and, round by round, who has read what. So all of them come to the same verdict and to
@@ -81,13 +81,13 @@ class Loader {
   }
 
   void gather_wanted(const std::vector<TensorRows>& wanted) {
-    std::vector<float*> memory;  // of the ranges that this rank lists
+    std::vector<void*> memory;  // of the ranges that this rank lists
     const std::string joined = agreed(
         [&] {
           std::ostringstream lines;
           for (const TensorRows& tensor : wanted) {
             if (tensor.rows == 0 || tensor.shape.numel() == 0) continue;
-            const RowRange range = {tensor.name, tensor.shape, tensor.first_row, tensor.rows};
+            const RowRange range = {tensor.name, tensor.shape, tensor.first_row, tensor.rows, tensor.dtype};
             const std::string problem = problem_of(range);
             invariant(problem.empty(), problem);
             put(lines, range);
@@ -100,7 +100,8 @@ class Loader {
     for (int rank = 0; rank < world_.size(); ++rank) {
       const std::vector<RowRange>& ranges = lists[static_cast<size_t>(rank)];
       for (size_t i = 0; i < ranges.size(); ++i)
-        wanted_[ranges[i].name].push_back({rank, ranges[i], rank == world_.rank() ? memory[i] : nullptr});
+        wanted_[ranges[i].name].push_back(
+            {rank, ranges[i], rank == world_.rank() ? static_cast<std::byte*>(memory[i]) : nullptr});
     }
   }
 
@@ -135,7 +136,7 @@ class Loader {
     const auto ranges = wanted_.find(range.name);
     if (ranges == wanted_.end()) return;
     for (const Wanted& want : ranges->second)
-      if (!(want.range.shape == range.shape)) refuse(coverage_.missing(want.range));
+      if (!(want.range.shape == range.shape) || want.range.dtype != range.dtype) refuse(coverage_.missing(want.range));
   }
 
   // Sends the rows that each rank has found as its number `index`. Rows are sent from where the file was read to and
@@ -155,9 +156,9 @@ class Loader {
         common.rows = std::min(range.end_row(), want.range.end_row()) - common.first_row;
         if (common.rows <= 0) continue;
         const bool is_mine = reader == world_.rank(), is_for_me = want.rank == world_.rank();
-        const int64_t row_floats = range.row_floats(), row_bytes = row_floats * static_cast<int64_t>(sizeof(float));
-        const std::byte* from = is_mine ? mine[index].data + (common.first_row - range.first_row) * row_bytes : nullptr;
-        float* to = is_for_me ? want.data + (common.first_row - want.range.first_row) * row_floats : nullptr;
+        const std::byte* from =
+            is_mine ? mine[index].data + (common.first_row - range.first_row) * range.row_bytes() : nullptr;
+        std::byte* to = is_for_me ? want.data + (common.first_row - want.range.first_row) * range.row_bytes() : nullptr;
         if (is_mine && is_for_me)
           std::memcpy(to, from, static_cast<size_t>(common.bytes()));
         else if (is_mine)

@@ -137,7 +137,7 @@ std::string manifest_text(const Manifest& manifest) {
   const std::string tokenizer = state.tokenizer_digest.empty() ? "" : " tokenizer " + state.tokenizer_digest;
   std::string text =
       fmt::format("{}{}\nrun {}\nstep {}\nranks {}\nconfig {}\ndata {}\ntokens {}\nrows {}\nseed {}\nversion {}\n",
-                  kMagic, kSchemaVersion, state.run_name, state.step, manifest.ranks, manifest.config_digest,
+                  kMagic, manifest.schema_version, state.run_name, state.step, manifest.ranks, manifest.config_digest,
                   state.data_digest + tokenizer, state.tokens, state.rows, state.seed, state.code_version);
   for (const ManifestFile& file : manifest.files)
     text += fmt::format("file {} {} {}\n", file.name, file.bytes, file.digest);
@@ -150,11 +150,14 @@ Manifest parse_manifest(const std::string& text) {
   // The digest before anything else is believed, but for the version: another one may say other things everywhere.
   const std::string_view version = lines.take("annulus-checkpoint");
   require(ExitCode::kCheckpoint, !is_later_version(version), "it has schema version ", version,
-          ", but this annulus reads version ", kSchemaVersion, "; use the annulus that wrote it, or a later one");
-  require(ExitCode::kCheckpoint, version == fmt::to_string(kSchemaVersion) && ends_with_its_digest(text),
+          ", but this annulus reads versions up to ", kSchemaVersion,
+          "; use the annulus that wrote it, or a later one");
+  Manifest manifest;
+  for (int64_t known = kLeastSchemaVersion; known <= kSchemaVersion; ++known)
+    if (version == fmt::to_string(known)) manifest.schema_version = known;
+  require(ExitCode::kCheckpoint, version == fmt::to_string(manifest.schema_version) && ends_with_its_digest(text),
           "it is damaged: its last line is not the digest of those above it");
 
-  Manifest manifest;
   manifest.state.run_name = lines.take("run");
   manifest.state.step = lines.take_number("step", 0);
   manifest.ranks = lines.take_number("ranks", 1);

@@ -11,9 +11,11 @@
 
 namespace annulus {
 
-/// Of the MANIFEST and the parts. In every version the first line of a MANIFEST is "annulus-checkpoint VERSION" and the
-/// last one the digest of those above. Whatever is changed so that this reader would misread it makes a new version.
-constexpr int64_t kSchemaVersion = 1;
+/// Of the MANIFEST and the parts: those that are read, and of which each checkpoint has the lowest that holds it. In
+/// every version the first line of a MANIFEST is "annulus-checkpoint VERSION" and the last one the digest of those
+/// above. Whatever is changed so that a reader would misread it or could not read it makes a new version. 1: tensors of
+/// f32; 2: also of bf16.
+constexpr int64_t kLeastSchemaVersion = 1, kSchemaVersion = 2;
 
 constexpr const char* kManifestName = "MANIFEST";
 constexpr const char* kViewName = "view.h5";
@@ -28,6 +30,7 @@ struct ManifestFile {
 struct Manifest {
   RunState state;  // without the text of the config
   int64_t ranks = 0;
+  int64_t schema_version = kLeastSchemaVersion;
   std::string config_digest;
   std::vector<ManifestFile> files;
 

@@ -21,7 +21,9 @@ int64_t added_bytes(const std::string& name) {
          2 * static_cast<int64_t>(name.size());
 }
 
-RowRange range_of(const TensorRows& tensor) { return {tensor.name, tensor.shape, tensor.first_row, tensor.rows}; }
+RowRange range_of(const TensorRows& tensor) {
+  return {tensor.name, tensor.shape, tensor.first_row, tensor.rows, tensor.dtype};
+}
 
 bool is_empty(const TensorRows& tensor) { return tensor.rows == 0 || tensor.shape.numel() == 0; }
 
@@ -44,9 +46,9 @@ std::vector<std::vector<PlannedRows>> plan_parts(const std::vector<TensorRows>& 
     const std::string problem = problem_of(rest);
     invariant(problem.empty() && rest.name != kConfigName,
               problem.empty() ? "a tensor has the name of the config" : problem);
-    const float* data = tensor.data;
+    const auto* data = static_cast<const std::byte*>(tensor.data);
     while (rest.rows > 0) {
-      const int64_t row_bytes = rest.row_floats() * static_cast<int64_t>(sizeof(float));
+      const int64_t row_bytes = rest.row_bytes();
       int64_t rows = (free - added_bytes(rest.name)) / row_bytes;
       if (parts.empty() || rows < rest.rows || names.contains(rest.name)) {
         free = most_bytes - kBytesPerPart - (parts.empty() ? reserved_bytes : 0);
@@ -60,7 +62,7 @@ std::vector<std::vector<PlannedRows>> plan_parts(const std::vector<TensorRows>& 
       parts.back().push_back({here, data});
       names.insert(rest.name);
       free -= here.bytes() + added_bytes(rest.name);
-      data += rows * rest.row_floats();
+      data += here.bytes();
       rest.first_row += rows;
       rest.rows -= rows;
     }
@@ -91,13 +93,13 @@ StoredPart write_part(const std::string& directory, const std::string& name, con
   for (const auto& [range, data] : plan) {
     Shape shape = range.shape;
     shape.set(0, range.rows);
-    writer.write(range.name, shape, data);
+    writer.write(range.name, shape, range.dtype, data);
     std::vector<int64_t> global_shape;
     for (int i = 0; i < range.shape.rank(); ++i) global_shape.push_back(range.shape[i]);
     writer.set_attribute(range.name, "global_shape", global_shape);
     writer.set_attribute(range.name, "first_row", range.first_row);
     writer.set_attribute(range.name, "rows", range.rows);
-    writer.set_attribute(range.name, "dtype", std::string(name_of(Dtype::kF32)));
+    writer.set_attribute(range.name, "dtype", std::string(name_of(range.dtype)));
     part.rows.push_back(range);
   }
   const std::span<const std::byte> image = writer.image();

@@ -16,7 +16,7 @@ namespace annulus {
 /// Rows that go into one part, and where they are.
 struct PlannedRows {
   RowRange range;
-  const float* data;
+  const void* data;
 };
 
 /// An upper bound of what the rows take in part files.

@@ -8,7 +8,7 @@
 namespace annulus {
 namespace {
 
-constexpr int64_t kMostFloats = int64_t{1} << 48;  // no product of two dimensions below overflows
+constexpr int64_t kMostElements = int64_t{1} << 48;  // no product of two dimensions below overflows
 
 bool name_is_valid(const std::string& name) {
   if (name.size() < 2 || name.size() > 1000 || name.front() != '/' || name.back() == '/') return false;
@@ -41,8 +41,8 @@ std::string problem_of(const RowRange& range) {
   if (!name_is_valid(range.name)) return "a tensor's name is not of the form /model/embedding";
   const Shape& shape = range.shape;
   bool fits = shape.rank() == 1 || shape.rank() == 2;
-  for (int i = 0; i < shape.rank(); ++i) fits = fits && shape[i] >= 1 && shape[i] <= kMostFloats;
-  if (!fits || shape[0] > kMostFloats / range.row_floats())
+  for (int i = 0; i < shape.rank(); ++i) fits = fits && shape[i] >= 1 && shape[i] <= kMostElements;
+  if (!fits || shape[0] > kMostElements / range.row_elements())
     return concat(range.name, " has shape ", shape.text(), ", not that of a vector or matrix");
   if (range.rows < 1 || range.first_row < 0 || range.first_row > shape[0] || range.rows > shape[0] - range.first_row)
     return concat(range.rows, " rows from row ", range.first_row, " on do not lie in ", range.name, " of shape ",
@@ -51,15 +51,17 @@ std::string problem_of(const RowRange& range) {
 }
 
 void put(std::ostream& text, const RowRange& range) {
-  text << range.name << ' ' << range.first_row << ' ' << range.rows << ' ' << range.shape.rank();
+  text << range.name << ' ' << range.first_row << ' ' << range.rows << ' ' << static_cast<int>(range.dtype) << ' '
+       << range.shape.rank();
   for (int i = 0; i < range.shape.rank(); ++i) text << ' ' << range.shape[i];
   text << '\n';
 }
 
 bool take(std::istream& text, RowRange& range) {
-  int rank = 0;
+  int dtype = 0, rank = 0;
   if (!(text >> range.name)) return false;
-  text >> range.first_row >> range.rows >> rank;
+  text >> range.first_row >> range.rows >> dtype >> rank;
+  range.dtype = static_cast<Dtype>(dtype);
   range.shape = {};
   for (int64_t i = 0, dim = 0; i < rank && text >> dim; ++i) range.shape.append(dim);
   invariant(!text.fail(), "ranks cannot read each other's row ranges");
@@ -68,9 +70,12 @@ bool take(std::istream& text, RowRange& range) {
 
 std::string RowCoverage::add(const RowRange& range, const std::string& where) {
   if (const std::string problem = problem_of(range); !problem.empty()) return concat(where, ": ", problem);
-  Tensor& tensor = tensors_.try_emplace(range.name, Tensor{range.shape, {}}).first->second;
+  Tensor& tensor = tensors_.try_emplace(range.name, Tensor{range.shape, range.dtype, {}}).first->second;
   if (!(tensor.shape == range.shape))
     return concat(range.name, " has shape ", range.shape.text(), " in ", where, " but ", tensor.shape.text(), " in ",
+                  tensor.pieces.begin()->second.where);
+  if (tensor.dtype != range.dtype)
+    return concat(range.name, " is ", name_of(range.dtype), " in ", where, " but ", name_of(tensor.dtype), " in ",
                   tensor.pieces.begin()->second.where);
   const auto next = tensor.pieces.lower_bound(range.first_row);
   auto overlap = [&](int64_t first, const Piece& piece) -> std::string {
@@ -94,6 +99,8 @@ std::string RowCoverage::missing(const RowRange& wanted) const {
   if (!(tensor.shape == wanted.shape))
     return concat(wanted.name, " has shape ", tensor.shape.text(), " there but is wanted with shape ",
                   wanted.shape.text());
+  if (tensor.dtype != wanted.dtype)
+    return concat(wanted.name, " is ", name_of(tensor.dtype), " there but is wanted as ", name_of(wanted.dtype));
   int64_t row = wanted.first_row;  // all before it are there
   auto piece = tensor.pieces.upper_bound(row);
   if (piece != tensor.pieces.begin()) --piece;

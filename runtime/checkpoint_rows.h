@@ -5,19 +5,22 @@
 #include <map>
 #include <string>
 
+#include "runtime/core/dtype.h"
 #include "runtime/core/shape.h"
 
 namespace annulus {
 
-/// Rows [first_row, first_row + rows) of a tensor of `shape`.
+/// Rows [first_row, first_row + rows) of a tensor of `shape`, f32 or bf16.
 struct RowRange {
   std::string name;
   Shape shape;
   int64_t first_row = 0, rows = 0;
+  Dtype dtype = Dtype::kF32;
 
   int64_t end_row() const { return first_row + rows; }
-  int64_t row_floats() const { return shape.rank() == 2 ? shape[1] : 1; }
-  int64_t bytes() const { return rows * row_floats() * static_cast<int64_t>(sizeof(float)); }
+  int64_t row_elements() const { return shape.rank() == 2 ? shape[1] : 1; }
+  int64_t row_bytes() const { return row_elements() * size_of(dtype); }
+  int64_t bytes() const { return rows * row_bytes(); }
 };
 
 /// "rows [4, 9) of /model/embedding", for messages.
@@ -34,7 +37,8 @@ bool take(std::istream& text, RowRange& range);
 /// Which rows of which tensors are there, each once, and where.
 class RowCoverage {
  public:
-  /// Returns what is wrong, or nothing: the range by itself, another shape than before, or rows that are there already.
+  /// Returns what is wrong, or nothing: the range by itself, another shape or dtype than before, or rows that are there
+  /// already.
   std::string add(const RowRange& range, const std::string& where);
 
   /// Returns which of these rows are not there, or nothing.
@@ -46,6 +50,7 @@ class RowCoverage {
   };
   struct Tensor {
     Shape shape;
+    Dtype dtype;
     std::map<int64_t, Piece> pieces;  // by first row
   };
   const std::map<std::string, Tensor>& tensors() const { return tensors_; }

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -73,6 +74,14 @@ Manifest manifest_of(const RunState& state, int num_ranks) {
   return manifest;
 }
 
+// Earlier versions read f32 only; to them what holds nothing else is what it always was.
+int64_t schema_version_of(const RowCoverage& coverage) {
+  const auto& tensors = coverage.tensors();
+  const bool all_f32 = std::all_of(tensors.begin(), tensors.end(),
+                                   [](const auto& tensor) { return tensor.second.dtype == Dtype::kF32; });
+  return all_f32 ? kLeastSchemaVersion : kSchemaVersion;
+}
+
 // Whether the step is there already, from a run that was resumed before it. Throws if that is of another run.
 bool exists_already(const std::string& path, const Manifest& ours) {
   std::error_code error;
@@ -129,9 +138,10 @@ std::string commit(const std::string& temporary, const std::string& path, Manife
     }
   }
   for (const auto& [name, tensor] : coverage.tensors()) {
-    const std::string problem = coverage.missing({name, tensor.shape, 0, tensor.shape[0]});
+    const std::string problem = coverage.missing({name, tensor.shape, 0, tensor.shape[0], tensor.dtype});
     invariant(problem.empty(), "no rank owns all of a tensor: ", problem);
   }
+  manifest.schema_version = schema_version_of(coverage);
   manifest.files.push_back(write_view(temporary, coverage));
   const std::string text = manifest_text(manifest);
   write_new_file(temporary + "/" + kManifestName, text);

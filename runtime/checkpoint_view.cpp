@@ -10,7 +10,7 @@ ManifestFile write_view(const std::string& directory, const RowCoverage& coverag
   for (const auto& [name, tensor] : coverage.tensors()) {
     std::vector<Hdf5VirtualRows> rows;
     for (const auto& [first_row, piece] : tensor.pieces) rows.push_back({piece.where, first_row, piece.rows});
-    writer.write_virtual(name, tensor.shape, rows);
+    writer.write_virtual(name, tensor.shape, tensor.dtype, rows);
   }
   const std::span<const std::byte> image = writer.image();
   write_new_file(directory + "/" + kViewName, image);

@@ -43,7 +43,7 @@ struct TrainConfig {
   int64_t warmup_steps = 10, decay_steps = 0;
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weight_decay = 0.1, max_grad_norm = 1.0;
   int64_t loss_tile = 1024, mlp_tile = 4096, validate_every = 0, log_every = 1, trace_step = 10;
-  std::string recompute = "none";
+  std::string recompute = "none", dtype = "f32";
 };
 
 struct CheckpointConfig {

@@ -153,6 +153,10 @@ Fields train_fields(TrainConfig& train) {
        "What backward computes again to save memory: nothing, the MLP's activations, or all of a block but its "
        "attention.",
        &train.recompute, 0, 0, choices_of("recompute")},
+      {"train", "dtype",
+       "Numbers of weights, activations and what travels between ranks; with bf16 the weights' f32 masters, their "
+       "gradients and all sums stay in f32.",
+       &train.dtype, 0, 0, choices_of("dtype")},
       {"train", "validate_every", "Steps between two validations, and one at the end; 0: never.", &train.validate_every,
        0, kMostSteps},
       {"train", "log_every", "Steps between two lines on the terminal; metrics.jsonl has a line for every step.",

@@ -256,12 +256,13 @@ Hdf5DatasetId Hdf5Writer::create_dataset(const std::string& dataset, const Shape
       kBuilding, ": dataset ", dataset));
 }
 
-void Hdf5Writer::write(const std::string& dataset, const Shape& shape, const float* data) {
+void Hdf5Writer::write(const std::string& dataset, const Shape& shape, Dtype dtype, const void* data) {
   const Hdf5Lock lock;
+  const Hdf5TypeId type = hdf5_float_type(kWriting, dtype);
   const Hdf5PropertiesId properties = without_times(H5P_DATASET_CREATE);
-  const Hdf5DatasetId created = create_dataset(dataset, shape, H5T_IEEE_F32LE, properties.get());
+  const Hdf5DatasetId created = create_dataset(dataset, shape, type.get(), properties.get());
   if (shape.numel() == 0) return;
-  hdf5_checked(kWriting, H5Dwrite(created.get(), H5T_IEEE_F32LE, H5S_ALL, H5S_ALL, H5P_DEFAULT, data), kBuilding,
+  hdf5_checked(kWriting, H5Dwrite(created.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, data), kBuilding,
                ": dataset ", dataset);
 }
 
@@ -275,7 +276,7 @@ void Hdf5Writer::write(const std::string& dataset, std::string_view text) {
                ": dataset ", dataset);
 }
 
-void Hdf5Writer::write_virtual(const std::string& dataset, const Shape& shape,
+void Hdf5Writer::write_virtual(const std::string& dataset, const Shape& shape, Dtype dtype,
                                const std::vector<Hdf5VirtualRows>& rows) {
   const Hdf5Lock lock;
   const Hdf5PropertiesId properties = without_times(H5P_DATASET_CREATE);
@@ -294,7 +295,7 @@ void Hdf5Writer::write_virtual(const std::string& dataset, const Shape& shape,
         H5Pset_virtual(properties.get(), whole.get(), source.file.c_str(), dataset.c_str(), simple_space(part).get()),
         kBuilding);
   }
-  create_dataset(dataset, shape, H5T_IEEE_F32LE, properties.get());
+  create_dataset(dataset, shape, hdf5_float_type(kWriting, dtype).get(), properties.get());
 }
 
 void Hdf5Writer::set_attribute(const std::string& object, const std::string& name, const Hdf5Attribute& value) {

@@ -63,12 +63,16 @@ class Hdf5Writer {
  public:
   Hdf5Writer();
 
-  /// Datasets are contiguous; the groups on their way are made. Floats are little endian; text becomes uint8.
-  void write(const std::string& dataset, const Shape& shape, const float* data);
+  /// Datasets are contiguous; the groups on their way are made. f32 and bf16 are little endian; text becomes uint8.
+  void write(const std::string& dataset, const Shape& shape, Dtype dtype, const void* data);
+  void write(const std::string& dataset, const Shape& shape, const float* data) {
+    write(dataset, shape, Dtype::kF32, data);
+  }
   void write(const std::string& dataset, std::string_view text);
 
   /// A dataset that shows rows of other files as one. Rows that nobody has read as NaN.
-  void write_virtual(const std::string& dataset, const Shape& shape, const std::vector<Hdf5VirtualRows>& rows);
+  void write_virtual(const std::string& dataset, const Shape& shape, Dtype dtype,
+                     const std::vector<Hdf5VirtualRows>& rows);
 
   /// `object` is a dataset, or "/" for the root group.
   void set_attribute(const std::string& object, const std::string& name, const Hdf5Attribute& value);

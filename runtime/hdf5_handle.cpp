@@ -37,6 +37,18 @@ std::string hdf5_message() {
   return text.empty() ? "no reason given" : text;
 }
 
+Hdf5TypeId hdf5_float_type(ExitCode code, Dtype dtype) {
+  const char* what = "the type of a tensor";
+  Hdf5TypeId type(hdf5_checked(code, H5Tcopy(H5T_IEEE_F32LE), what));
+  if (dtype == Dtype::kF32) return type;
+  invariant(dtype == Dtype::kBf16, "no HDF5 type for ", name_of(dtype));
+  // The upper half of a float: 7 bits of mantissa, 8 of exponent, the sign. The fields first: they must fit the size.
+  hdf5_checked(code, H5Tset_fields(type.get(), 15, 7, 8, 0, 7), what);
+  hdf5_checked(code, H5Tset_size(type.get(), 2), what);
+  hdf5_checked(code, H5Tset_ebias(type.get(), 127), what);
+  return type;
+}
+
 Hdf5PropertiesId hdf5_memory_access(ExitCode code, size_t growth) {
   Hdf5PropertiesId access(hdf5_checked(code, H5Pcreate(H5P_FILE_ACCESS), "HDF5 file in memory"));
   hdf5_checked(code, H5Pset_fapl_core(access.get(), growth, /*backing_store=*/0), "HDF5 file in memory");

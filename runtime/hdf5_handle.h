@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "runtime/core/dtype.h"
 #include "runtime/core/error.h"
 
 namespace annulus {
@@ -68,6 +69,10 @@ Result hdf5_checked(ExitCode code, Result result, const Parts&... doing) {
   if (result < 0) fail(code, doing..., ": ", hdf5_message());
   return result;
 }
+
+/// f32 or bf16 as it lies in files, little endian. HDF5 has no name for bf16, but describes any layout of a float:
+/// readers that have no such type get the very values as wider floats.
+Hdf5TypeId hdf5_float_type(ExitCode code, Dtype dtype);
 
 /// Properties of a file that lives in memory only: `growth` bytes are added at a time.
 Hdf5PropertiesId hdf5_memory_access(ExitCode code, size_t growth);

@@ -76,7 +76,7 @@ class PartParser {
     hdf5_checked(kCode, H5Literate(group, H5_INDEX_NAME, H5_ITER_INC, nullptr, append_link, &links), "cannot list ",
                  path, "/");
     for (const Link& link : links) {
-      RowRange range = {path + "/" + link.name, {1}, 0, 1};
+      RowRange range = {path + "/" + link.name, {1}, 0, 1, Dtype::kF32};
       require(kCode, problem_of(range).empty(), "the name of something in ", path, "/ is not one that annulus writes");
       require(kCode, link.type == H5L_TYPE_HARD, range.name, " is a soft or external link, which is refused");
       const Hdf5ObjectId object(
@@ -95,14 +95,16 @@ class PartParser {
   }
 
   void read_config(hid_t dataset) {
-    const std::vector<int64_t> dims = checked_dims(dataset, H5T_STD_U8LE, "uint8", kConfigName);
+    const std::vector<int64_t> dims = checked_dims(dataset, kConfigName);
+    require(kCode, has_type(dataset, H5T_STD_U8LE, kConfigName), kConfigName, " is not of type uint8, little endian");
     require(kCode, dims.size() == 1, kConfigName, " is not one-dimensional");
     const std::byte* text = dims[0] > 0 ? data_of(dataset, dims[0], kConfigName) : nullptr;
     contents_.config = std::string(reinterpret_cast<const char*>(text), static_cast<size_t>(dims[0]));
   }
 
   void read_rows(hid_t dataset, RowRange range) {
-    const std::vector<int64_t> dims = checked_dims(dataset, H5T_IEEE_F32LE, "float32", range.name);
+    const std::vector<int64_t> dims = checked_dims(dataset, range.name);
+    range.dtype = dtype_of_rows(dataset, range.name);
     require(kCode, dims.size() == 1 || dims.size() == 2, range.name, " has ", dims.size(), " dimensions, not 1 or 2");
     range.shape = {};
     for (const int64_t dim : integers(dataset, range.name, "global_shape", dims.size())) {
@@ -111,7 +113,7 @@ class PartParser {
     }
     range.first_row = integers(dataset, range.name, "first_row", 0)[0];
     range.rows = integers(dataset, range.name, "rows", 0)[0];
-    check_dtype(dataset, range.name);
+    check_dtype(dataset, range);
     const std::string problem = problem_of(range);
     require(kCode, problem.empty(), problem);
     require(kCode, dims[0] == range.rows && (dims.size() == 1 || dims[1] == range.shape[1]), range.name,
@@ -120,17 +122,26 @@ class PartParser {
   }
 
   // The dimensions of a contiguous dataset whose bytes lie in this file as they will be in memory.
-  std::vector<int64_t> checked_dims(hid_t dataset, hid_t expected, const char* expected_name, const std::string& name) {
+  std::vector<int64_t> checked_dims(hid_t dataset, const std::string& name) {
     const Hdf5PropertiesId created(hdf5_checked(kCode, H5Dget_create_plist(dataset), name));
     // The layout first: asking a virtual dataset for its extent may open other files.
     require(kCode, H5Pget_layout(created.get()) == H5D_CONTIGUOUS, name, " is not contiguous");
     require(kCode, H5Pget_external_count(created.get()) == 0, name,
             " keeps its elements in another file, which is refused");
     require(kCode, H5Pget_nfilters(created.get()) == 0, name, " passes through a filter, which is refused");
-    const Hdf5TypeId type(hdf5_checked(kCode, H5Dget_type(dataset), name));
-    require(kCode, H5Tequal(type.get(), expected) > 0, name, " is not of type ", expected_name, ", little endian");
     const Hdf5SpaceId space(hdf5_checked(kCode, H5Dget_space(dataset), name));
     return dims_of(space.get(), name);
+  }
+
+  static bool has_type(hid_t dataset, hid_t expected, const std::string& name) {
+    const Hdf5TypeId type(hdf5_checked(kCode, H5Dget_type(dataset), name));
+    return H5Tequal(type.get(), expected) > 0;
+  }
+
+  static Dtype dtype_of_rows(hid_t dataset, const std::string& name) {
+    for (const Dtype dtype : {Dtype::kF32, Dtype::kBf16})
+      if (has_type(dataset, hdf5_float_type(kCode, dtype).get(), name)) return dtype;
+    fail(kCode, name, " is not of type float32 or bfloat16, little endian");
   }
 
   static std::vector<int64_t> dims_of(hid_t space, const std::string& name) {
@@ -175,7 +186,8 @@ class PartParser {
     return values;
   }
 
-  static void check_dtype(hid_t dataset, const std::string& name) {
+  static void check_dtype(hid_t dataset, const RowRange& range) {
+    const std::string& name = range.name;
     const Hdf5AttributeId attribute = open_attribute(dataset, name, "dtype");
     const Hdf5TypeId type(hdf5_checked(kCode, H5Aget_type(attribute.get()), name));
     const Hdf5SpaceId space(hdf5_checked(kCode, H5Aget_space(attribute.get()), name));
@@ -185,7 +197,8 @@ class PartParser {
                 H5Tget_size(type.get()) < sizeof text && H5Sget_simple_extent_npoints(space.get()) == 1,
             name, ": attribute dtype is not one short string of fixed length");
     hdf5_checked(kCode, H5Aread(attribute.get(), type.get(), text), name, ": attribute dtype");
-    require(kCode, std::strcmp(text, "f32") == 0, name, ": attribute dtype is not f32");
+    require(kCode, std::strcmp(text, name_of(range.dtype)) == 0, name, ": attribute dtype is not ",
+            name_of(range.dtype));
   }
 
   static Hdf5AttributeId open_attribute(hid_t dataset, const std::string& name, const char* attribute_name) {

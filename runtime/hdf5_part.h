@@ -1,5 +1,6 @@
 #pragma once
-// The strict reader of checkpoint parts: plain float rows with their attributes, and nothing else that HDF5 can do.
+// The strict reader of checkpoint parts: plain rows of f32 or bf16 with their attributes, and nothing else that HDF5
+// can do.
 #include <cstddef>
 #include <optional>
 #include <span>
@@ -14,7 +15,7 @@ constexpr const char* kConfigName = "/config";  // uint8, in the first part only
 
 struct PartRows {
   RowRange range;
-  const std::byte* data;  // little-endian floats inside the image, not aligned
+  const std::byte* data;  // little endian, inside the image, not aligned
 };
 
 struct PartContents {

@@ -54,6 +54,7 @@ std::string text_of(const Machine& m) {
                                       {"dp", m.dims.dp},
                                       {"cp", m.dims.cp},
                                       {"threads_per_rank", m.threads_per_rank},
+                                      {"dtype", m.dtype},
                                       {"instruction_set", m.instruction_set},
                                       {"transport", m.transport},
                                       {"cpu", m.cpu},
@@ -71,6 +72,7 @@ Machine from_json(const Json& all) {
   m.started = all.at("started").get<std::string>();
   m.dims = {all.at("dp").get<int>(), all.at("cp").get<int>()};
   m.threads_per_rank = all.at("threads_per_rank").get<int>();
+  m.dtype = all.value("dtype", "f32");
   m.instruction_set = all.at("instruction_set").get<std::string>();
   m.transport = all.at("transport").get<std::string>();
   m.cpu = all.at("cpu").get<std::string>();

@@ -14,8 +14,8 @@ struct Machine {
   std::string annulus, started;  // version; UTC
   ParallelDims dims;
   int threads_per_rank = 0;
-  std::string instruction_set, transport, cpu;
-  double peak_flops = 0.0;  // per second, of all cores in use
+  std::string dtype, instruction_set, transport, cpu;
+  double peak_flops = 0.0;  // per second, of all cores in use, in products of `dtype` where the CPU has such
   int64_t parameters = 0;   // numbers in the model
   struct Node {
     std::string name;

@@ -18,26 +18,27 @@ double clip_factor(double norm, double max_norm) { return max_norm > 0.0 && norm
 
 Optimizer::Optimizer(ParameterStore& store, const FlatRange& range, const TrainConfig& config)
     : store_(store), range_(range), config_(config), owned_(store.owned_rows(range)) {
-  const int64_t floats = range.end - range.begin;
+  const Shape flat = {range.end - range.begin};
+  std::vector<TensorView*> tensors = {&m_, &v_};
+  if (has_masters()) tensors.push_back(&master_);
   {
-    const Arena::Scope measured(moments_);
-    moments_.take({floats});
-    moments_.take({floats});
+    const Arena::Scope measured(memory_);
+    for (size_t i = 0; i < tensors.size(); ++i) memory_.take(flat);
   }
-  moments_.commit();
-  m_ = moments_.take({floats});
-  v_ = moments_.take({floats});
-  fill_zero(m_);
-  fill_zero(v_);
+  memory_.commit();
+  for (TensorView* tensor : tensors) fill_zero(*tensor = memory_.take(flat));
+}
+
+void Optimizer::round_masters() {
+  if (!has_masters()) return;
+  for (const ParameterRows& rows : owned_) convert(weight(rows), master(rows));
 }
 
 void Optimizer::step(double learning_rate, double gradient_factor, int64_t step) {
   for (const ParameterRows& rows : owned_) {
     const Parameter& parameter = store_.parameters()[static_cast<size_t>(rows.parameter)];
-    const int64_t floats = rows.end - rows.begin;
     const double decay = parameter.decays() ? config_.weight_decay : 0.0;
-    const TensorView weight = store_.weights().narrow(0, rows.begin, floats);
-    adamw(weight, weight, m(rows), v(rows), store_.gradients().narrow(0, rows.begin, floats),
+    adamw(weight(rows), master(rows), m(rows), v(rows), store_.gradients().narrow(0, rows.begin, size_of(rows)),
           {.learning_rate = static_cast<float>(learning_rate),
            .beta1 = static_cast<float>(config_.beta1),
            .beta2 = static_cast<float>(config_.beta2),

@@ -28,6 +28,8 @@ TransformerShape transformer_shape(const Config& config) {
                                                          : Recompute::kNone};
 }
 
+Dtype model_dtype(const Config& config) { return config.train.dtype == "bf16" ? Dtype::kBf16 : Dtype::kF32; }
+
 NodeMap nodes_of_ring(int first, int ranks, int ranks_per_node) {
   std::vector<int> node_of_rank;
   for (int r = 0; r < ranks; ++r) node_of_rank.push_back(ranks_per_node == 0 ? 0 : (first + r) / ranks_per_node);
@@ -40,6 +42,7 @@ PlannedRank::PlannedRank(const Config& config, int ranks_per_node, const Dataset
       dp_(static_cast<int>(config.parallel.dp)),
       cp_(static_cast<int>(config.parallel.cp)),
       data_bytes_(data.memory_bytes()),
+      parameters_(model_dtype(config)),
       model_(transformer_shape(config), parameters_),
       batches_(config_, data, model_, RingRank(busiest_rank(), cp_)) {
   batches_.expect_all(busiest_replica(), dp_);

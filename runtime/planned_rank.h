@@ -13,6 +13,9 @@ namespace annulus {
 /// The model that a config describes.
 TransformerShape transformer_shape(const Config& config);
 
+/// Of its weights and activations.
+Dtype model_dtype(const Config& config);
+
 /// Which ranks of the ring that begins with rank `first` of the world are on one node, with so many on each; 0: all.
 NodeMap nodes_of_ring(int first, int ranks, int ranks_per_node);
 

@@ -8,6 +8,7 @@
 #include "runtime/checkpoint_manifest.h"
 #include "runtime/config_file.h"
 #include "runtime/core/log.h"
+#include "runtime/planned_rank.h"
 #include "runtime/run_directory.h"
 
 namespace annulus {
@@ -30,10 +31,15 @@ std::vector<std::string> candidates(const std::string& from, const std::string& 
   return all;
 }
 
-// Collective: the numbers of a checkpoint's state, after its config and its text were found to be this run's.
-RunState fitting_state(const std::string& checkpoint, const Config& config, const RunState& now, Group& world) {
-  RunState state = agree(world, [&] {
-    if (world.rank() != 0) return RunState{};
+struct Fitting {
+  RunState state;  // its numbers
+  Dtype dtype;     // of the model
+};
+
+// Collective: of a checkpoint, after its config and its text were found to be this run's.
+Fitting fitting_state(const std::string& checkpoint, const Config& config, const RunState& now, Group& world) {
+  auto [state, dtype] = agree(world, [&] {
+    if (world.rank() != 0) return Fitting{};
     RunState read = read_run_state(checkpoint);
     const Config saved = parse_config(read.config_text, checkpoint);
     std::string names;
@@ -49,11 +55,12 @@ RunState fitting_state(const std::string& checkpoint, const Config& config, cons
             "' is not the text that checkpoint '", checkpoint,
             "' was trained on: its content has changed; restore it, ",
             "or start anew under another name with --run.name=NAME");
-    return read;
+    return Fitting{std::move(read), model_dtype(saved)};
   });
   for (int64_t* number : {&state.step, &state.tokens, &state.rows})
     world.broadcast(number, sizeof *number, 0, "the state of the checkpoint");
-  return state;
+  world.broadcast(&dtype, sizeof dtype, 0, "the dtype of the checkpoint");
+  return {std::move(state), dtype};
 }
 
 void set_aside(const std::string& checkpoint) {
@@ -88,11 +95,15 @@ std::string resume(const std::string& from, const std::string& run_directory, co
     // Not damage to go around: falling back to an older one would throw steps away that a later annulus can go on from.
     agree(world, [&] {
       require(ExitCode::kCheckpoint, world.rank() != 0 || !is_of_later_schema(checkpoint), "'", checkpoint,
-              "' was written by a later annulus; this one reads schema version ", kSchemaVersion,
-              " only: use that one, or name an older checkpoint with --resume=PATH");
+              "' was written by a later annulus; this one reads schema versions up to ", kSchemaVersion,
+              ": use that one, or name an older checkpoint with --resume=PATH");
     });
     try {
-      trainer.load(checkpoint, fitting_state(checkpoint, config, trainer.state(), world));
+      const Fitting saved = fitting_state(checkpoint, config, trainer.state(), world);
+      trainer.load(checkpoint, saved.state, saved.dtype);
+      if (saved.dtype != model_dtype(config))
+        log::inform(concat("note: the checkpoint was trained in ", name_of(saved.dtype), "; this run goes on in ",
+                           config.train.dtype));
     } catch (const AgreedError& error) {
       if (from != "latest" || error.code() != ExitCode::kCheckpoint) throw;
       log::warn(concat("looking for an older checkpoint: ", error.what()));

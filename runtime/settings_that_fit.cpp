@@ -138,9 +138,10 @@ int64_t longest_that_fits(const Config& config, int ranks_per_node, const Datase
 
 std::vector<std::string> settings_that_fit(const Config& config, int ranks_per_node, const Dataset& data,
                                            int64_t bytes) {
-  ParameterStore parameters;
+  ParameterStore parameters(model_dtype(config));
   const Transformer model(transformer_shape(config), parameters);
-  if (2 * parameters.num_floats() > bytes / static_cast<int64_t>(sizeof(float))) return {};  // every rank holds these
+  // Every rank holds all weights and gradients.
+  if (parameters.flat_elements() > bytes / (size_of(parameters.dtype()) + size_of(Dtype::kF32))) return {};
   Candidates candidates(config, ranks_per_node, data, bytes);
   candidates.stronger_recompute();
   candidates.smaller_micro_batch();

@@ -23,16 +23,19 @@ void measure_step(Transformer& model, const BatchMaker& batches, int64_t sequenc
 
 std::vector<MemoryUse> memory_plan(const ParameterStore& parameters, const FlatRange& mine, int64_t ring_bytes,
                                    const BatchMaker& batches, StepArenas& arenas, int64_t data_bytes) {
-  const auto bytes_of = [](int64_t floats) { return floats * static_cast<int64_t>(sizeof(float)); };
-  std::vector<MemoryUse> plan = {{"parameters", bytes_of(parameters.num_floats())},
-                                 {"gradients", bytes_of(parameters.num_floats())},
-                                 {"optimizer moments", 2 * bytes_of(mine.end - mine.begin)},
-                                 {"ring buffers", ring_bytes},
-                                 {"rotary angles", batches.table_bytes()}};
+  const int64_t all = parameters.flat_elements(), owned = mine.end - mine.begin;
+  const int64_t bytes_of_weight = size_of(parameters.dtype()), bytes_of_float = size_of(Dtype::kF32);
+  const int64_t bytes_of_master = parameters.dtype() == Dtype::kF32 ? 0 : bytes_of_float;
+  std::vector<MemoryUse> plan = {{"parameters", all * bytes_of_weight}, {"gradients", all * bytes_of_float}};
+  if (bytes_of_master > 0) plan.push_back({"master weights", owned * bytes_of_master});
+  plan.push_back({"optimizer moments", 2 * owned * bytes_of_float});
+  plan.push_back({"ring buffers", ring_bytes});
+  plan.push_back({"rotary angles", batches.table_bytes()});
   if (data_bytes > 0) plan.push_back({"dataset", data_bytes});
   for (const Arena* arena : arenas.all()) plan.push_back({arena->category(), arena->high_water()});
-  // What a rank owns, with both moments, is built in memory file by file.
-  plan.push_back({"checkpoint part", std::min(kMostPartBytes, 3 * bytes_of(mine.end - mine.begin))});
+  // What a rank owns, with its master and both moments, is built in memory file by file.
+  const int64_t checkpoint = owned * (bytes_of_weight + bytes_of_master + 2 * bytes_of_float);
+  plan.push_back({"checkpoint part", std::min(kMostPartBytes, checkpoint)});
   return plan;
 }
 

@@ -24,6 +24,7 @@ Trainer::Trainer(const Config& config, const Dataset& data, const Ranks& ranks)
     : config_(config),
       data_(data),
       ranks_(ranks),
+      parameters_(model_dtype(config)),
       model_(transformer_shape(config), parameters_),
       batches_(config_, data, model_, ranks.ring),
       row_order_(data.training(), config.data.sequence_length, static_cast<uint64_t>(config.run.seed)),
@@ -86,9 +87,15 @@ void Trainer::allocate() {
   batches_.prepare();
   const FlatRange& mine = ranges_[static_cast<size_t>(ranks_.world.rank())];
   optimizer_ = std::make_unique<Optimizer>(parameters_, mine, config_.train);
-  parameters_.initialise(mine, static_cast<uint64_t>(config_.run.seed));
-  all_gather(parameters_.weights().data<float>(), ranges_, ranks_.world);
+  for (const ParameterRows& rows : optimizer_->owned())
+    parameters_.draw(optimizer_->master(rows), rows, static_cast<uint64_t>(config_.run.seed));
+  optimizer_->round_masters();
+  gather_weights();
   note_memory(memory_of_rank());
+}
+
+void Trainer::gather_weights() {
+  all_gather(parameters_.weights().raw(), size_of(parameters_.dtype()), ranges_, ranks_.world);
 }
 
 // No more than a few MiB on a rank, and no file that a browser could not open, however long the run's rings and layers.
@@ -153,7 +160,7 @@ StepStats Trainer::step() {
                              "; lower train.learning_rate or train.max_grad_norm and resume from the last checkpoint"));
   optimizer_->step(rate, clip_factor(norm, config_.train.max_grad_norm), state_.step + 1);
   mark.emplace(timeline_.get(), Activity::kAllGather);
-  all_gather(parameters_.weights().data<float>(), ranges_, ranks_.world);
+  gather_weights();
   mark.reset();
 
   state_.step += 1;
@@ -232,32 +239,42 @@ void Trainer::note_memory(int64_t mine) {
   peak_memory_ = std::max(peak_memory_, ranks_.world.sum(mine, "the memory in use"));
 }
 
-std::vector<TensorRows> Trainer::owned_tensors() {
+// What training goes on from, with the names that it has in a checkpoint of a model of this dtype.
+std::vector<TensorRows> Trainer::owned_state(Dtype dtype) const {
+  const std::string master_group = dtype == Dtype::kF32 ? "/model/" : "/master/";
   std::vector<TensorRows> tensors;
   for (const ParameterRows& rows : optimizer_->owned()) {
-    const Parameter& p = parameters_.parameters()[static_cast<size_t>(rows.parameter)];
-    auto add_tensor = [&](const std::string& group, float* data) {
-      tensors.push_back({group + p.name, p.shape, rows.first_row, rows.rows, data});
-    };
-    add_tensor("/model/", parameters_.weights().data<float>() + rows.begin);
-    add_tensor("/optimizer/m/", optimizer_->m(rows).data<float>());
-    add_tensor("/optimizer/v/", optimizer_->v(rows).data<float>());
+    add_tensor(tensors, master_group, rows, optimizer_->master(rows));
+    add_tensor(tensors, "/optimizer/m/", rows, optimizer_->m(rows));
+    add_tensor(tensors, "/optimizer/v/", rows, optimizer_->v(rows));
   }
   return tensors;
 }
 
+void Trainer::add_tensor(std::vector<TensorRows>& tensors, const std::string& group, const ParameterRows& rows,
+                         const TensorView& values) const {
+  const Parameter& p = parameters_.parameters()[static_cast<size_t>(rows.parameter)];
+  tensors.push_back({group + p.name, p.shape, rows.first_row, rows.rows, values.raw(), values.dtype()});
+}
+
 SavedCheckpoint Trainer::save(const std::string& run_directory) {
   int64_t held = 0;
-  const SavedCheckpoint saved = save_checkpoint(run_directory, state_, owned_tensors(), ranks_.world,
-                                                [&] { held = std::max(held, memory_of_rank()); });
+  std::vector<TensorRows> tensors = owned_state(parameters_.dtype());
+  // The weights that the masters round to: what the model is to everyone who does not train it further.
+  if (parameters_.dtype() != Dtype::kF32)
+    for (const ParameterRows& rows : optimizer_->owned())
+      add_tensor(tensors, "/model/", rows, optimizer_->weight(rows));
+  const SavedCheckpoint saved =
+      save_checkpoint(run_directory, state_, tensors, ranks_.world, [&] { held = std::max(held, memory_of_rank()); });
   note_memory(held);
   if (saved.ok && ranks_.world.rank() == 0) delete_old_checkpoints(run_directory, state_, config_.checkpoint.keep);
   return saved;
 }
 
-void Trainer::load(const std::string& checkpoint, const RunState& state) {
-  load_checkpoint(checkpoint, owned_tensors(), ranks_.world);
-  all_gather(parameters_.weights().data<float>(), ranges_, ranks_.world);
+void Trainer::load(const std::string& checkpoint, const RunState& state, Dtype saved_dtype) {
+  load_checkpoint(checkpoint, owned_state(saved_dtype), ranks_.world);
+  optimizer_->round_masters();
+  gather_weights();
   state_.step = state.step;
   state_.tokens = state.tokens;
   state_.rows = state.rows;

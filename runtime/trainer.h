@@ -52,8 +52,9 @@ class Trainer {
   /// Collective. See save_checkpoint(). Once that is done, checkpoints beyond checkpoint.keep are deleted.
   SavedCheckpoint save(const std::string& run_directory);
 
-  /// Collective. Continues from a checkpoint whose state is given (the same on every rank). Throws UserError (66).
-  void load(const std::string& checkpoint, const RunState& state);
+  /// Collective. Continues from a checkpoint whose state is given (the same on every rank), of a model that was trained
+  /// in `saved_dtype`, which need not be this one's. Throws UserError (66).
+  void load(const std::string& checkpoint, const RunState& state, Dtype saved_dtype);
 
   const RunState& state() const { return state_; }
   const std::vector<MemoryUse>& memory() const { return memory_; }  // planned, of this rank
@@ -67,7 +68,10 @@ class Trainer {
   void require_memory_fits() const;
   void allocate();
   Workspace workspace() { return {arenas_.activations, arenas_.scratch, transport_.get()}; }
-  std::vector<TensorRows> owned_tensors();
+  void gather_weights();
+  std::vector<TensorRows> owned_state(Dtype dtype) const;
+  void add_tensor(std::vector<TensorRows>& tensors, const std::string& group, const ParameterRows& rows,
+                  const TensorView& values) const;
   int64_t memory_of_rank() const;
   void note_memory(int64_t mine);
   void update_peak_memory();

@@ -109,9 +109,10 @@ std::string facts(const RunRecord& run) {
     return html + "</dl>\n";
   }
   const Machine& machine = *run.machine;
-  const std::string peak = machine.peak_flops > 0.0 ? fmt::format("; peak of the cores in use {} GFLOP/s",
-                                                                  short_number(1e-9 * machine.peak_flops))
-                                                    : "";
+  const std::string peak = machine.peak_flops > 0.0
+                               ? fmt::format("; peak of the cores in use {} GFLOP/s in {}",
+                                             short_number(1e-9 * machine.peak_flops), machine.dtype)
+                               : "";
   fact("machine", fmt::format("{}, {}, {}{}", nodes_text(machine), machine.cpu.empty() ? "a CPU" : machine.cpu,
                               machine.instruction_set, peak));
   fact("annulus", fmt::format("{}, last started {}", machine.annulus, machine.started));

@@ -27,7 +27,9 @@ def read_parts(directory, problems):
                     continue
                 shape = tuple(int(dim) for dim in rows.attrs["global_shape"])
                 first, count = int(rows.attrs["first_row"]), int(rows.attrs["rows"])
-                if rows.attrs["dtype"] != b"f32" or rows.dtype != np.dtype("<f4") or rows.shape != (count, *shape[1:]):
+                bytes_of_number = {b"f32": 4, b"bf16": 2}.get(rows.attrs["dtype"])  # h5py shows either as float32
+                if (rows.id.get_type().get_size() != bytes_of_number or rows.dtype != np.dtype("<f4")
+                        or rows.shape != (count, *shape[1:])):
                     problems.append(f"{path.name}: /{name} disagrees with its attributes")
                     continue
                 tensor = tensors.setdefault(name, np.zeros(shape, np.float32))

@@ -47,8 +47,8 @@ TEST(CheckpointDamage, LiesOfManifestAreFound) {
     return checkpoint.error();
   };
   EXPECT_EQ(error_with("step 3", "step 3"), "");
-  for (const char* version : {"2", "10", "999999999"}) {
-    expect_in(concat("it has schema version ", version, ", but this annulus reads version 1"),
+  for (const char* version : {"3", "10", "999999999"}) {
+    expect_in(concat("it has schema version ", version, ", but this annulus reads versions up to 2"),
               error_with("checkpoint 1", concat("checkpoint ", version)));
     EXPECT_TRUE(is_of_later_schema(checkpoint.path));
   }

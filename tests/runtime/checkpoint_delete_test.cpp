@@ -54,7 +54,7 @@ TEST(CheckpointDelete, WhatIsNotAWholeCheckpointOfThisRunNeitherCountsNorGoes) {
   fs::copy(path_of("step-00000001"), path_of("step-000000005"));  // another step's
   fs::remove(path_of("step-00000003/part-00001-00.h5"));
   fs::resize_file(path_of("step-00000004/part-00000-00.h5"), 100);
-  write_text(path_of("step-00000005/MANIFEST"), "annulus-checkpoint 2\nof another annulus\n");
+  write_text(path_of("step-00000005/MANIFEST"), "annulus-checkpoint 3\nof another annulus\n");
   Manifest other = parse_manifest(read_text(path_of("step-00000006/MANIFEST")));
   other.state.run_name = "another";
   write_text(path_of("step-00000006/MANIFEST"), manifest_text(other));

@@ -76,12 +76,13 @@ TEST(CheckpointInspect, StatisticsOfAnyCutAreThoseOfTheWhole) {
     ValueStatistics statistics;
     for (size_t first = 0, count = 0; first < values.size(); first += count) {
       count = std::min<size_t>(values.size() - first, random() % 300);
-      statistics.add(reinterpret_cast<const std::byte*>(values.data() + first), static_cast<int64_t>(count));
+      statistics.add(reinterpret_cast<const std::byte*>(values.data() + first), Dtype::kF32,
+                     static_cast<int64_t>(count));
     }
     expect_statistics(statistics, values);
   }
   ValueStatistics none;
-  none.add(reinterpret_cast<const std::byte*>(values.data() + 500), 1);
+  none.add(reinterpret_cast<const std::byte*>(values.data() + 500), Dtype::kF32, 1);
   expect_statistics(none, {NAN});
 }
 
@@ -151,7 +152,7 @@ TEST(CheckpointInspect, WhatDigestsDoNotShowIsFoundToo) {
 
 TEST(CheckpointInspect, WithoutAManifestThereIsButAProblem) {
   const Damaged checkpoint;
-  for (const std::string text : {"", "rubbish", "annulus-checkpoint 1\n", "annulus-checkpoint 2\n"}) {
+  for (const std::string text : {"", "rubbish", "annulus-checkpoint 1\n", "annulus-checkpoint 3\n"}) {
     write_text(checkpoint.file("MANIFEST"), text);
     const Inspection found = inspect_checkpoint(checkpoint.path);
     EXPECT_FALSE(found.has_manifest);

@@ -37,7 +37,7 @@ const std::string kEveryValue =
     "train = {steps = 1_000, tokens = 0, schedule = \"wsd\", decay_steps = 17, micro_batch = 8, learning_rate = 0.3, "
     "min_learning_rate = 0.02, warmup_steps = 11, "
     "beta1 = 0.0, beta2 = 0.98, epsilon = 1e-10, weight_decay = 0, max_grad_norm = 0.25, loss_tile = 0x10, mlp_tile = "
-    "77, recompute = \"block\", "
+    "77, recompute = \"block\", dtype = \"bf16\", "
     "validate_every = 9, log_every = 4, trace_step = 6}\n"
     "checkpoint = {every = 13, keep = 2}\n";
 
@@ -284,7 +284,7 @@ TEST(Config, EveryKeyReachesItsMember) {
   EXPECT_EQ(c.data.path, "n\u00e4me\x01\n\t#.txt");
   EXPECT_EQ(row(c.data.tokenizer, c.parallel.placement, c.parallel.transport, c.parallel.isa, c.model.tie_embeddings),
             " bytes striped in-process avx2 0");
-  EXPECT_EQ(row(c.train.mlp_tile, c.train.recompute), " 77 block");
+  EXPECT_EQ(row(c.train.mlp_tile, c.train.recompute, c.train.dtype), " 77 block bf16");
   EXPECT_EQ(row(c.data.format, c.data.end_of_document, c.data.document_mask, c.data.restart_positions),
             " tokens 50256 0 0");
   EXPECT_EQ(row(c.run.seed, c.model.layers, c.model.width, c.model.heads, c.model.kv_heads, c.model.head_dim,

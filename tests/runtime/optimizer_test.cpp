@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <memory>
 
+#include "kernels/elementwise.h"
 #include "runtime/schedule.h"
 #include "tests/oracle/layers.h"
 #include "tests/support/close.h"
@@ -171,6 +173,51 @@ TEST(Optimizer, UpdatesOwnedRowsLikeAdamwOfTheWhole) {
     const auto exact0 = expected(w0, g0, 0.5, 0.0), exact1 = expected(w1, g1, 0.0, 0.0);
     expect_close(matrix, exact0, twice_error_of(expected(w0, g0, 0.5, 0.0f), exact0), "matrix");
     expect_close(vector, exact1, twice_error_of(expected(w1, g1, 0.0, 0.0f), exact1), "vector");
+  }
+}
+
+std::vector<float> floats_of(const TensorView& view) {
+  std::vector<float> values(static_cast<size_t>(view.numel()));
+  convert(TensorView(values.data(), Dtype::kF32, view.shape()), view);
+  return values;
+}
+
+// The masters of bf16 weights are the f32 weights that the same updates would make, to the bit, however small an update
+// is beside what bf16 can tell apart; and the weights are they, rounded.
+TEST(Optimizer, MastersOfBf16WeightsAreWhatF32WeightsWouldBe) {
+  TrainConfig config;
+  const auto w = random_normal(46, 1), g = random_normal(46, 2);
+  for (const int ranks : {1, 3}) {
+    run_ranks(ranks, [&](Group& world) {
+      ParameterStore f32, bf16(Dtype::kBf16);
+      std::vector<std::unique_ptr<Optimizer>> optimizers;
+      for (ParameterStore* store : {&f32, &bf16}) {
+        fill(*store);
+        set(store->gradient(0), {g.begin(), g.begin() + 35});
+        set(store->gradient(1), {g.begin() + 35, g.end()});
+        // Of the same rows: the two stores align their parameters differently.
+        const Parameter& vector = store->parameters()[1];
+        const int64_t row = 35 / ranks / 5 * 5 * world.rank();
+        const FlatRange mine = {row, world.rank() + 1 == ranks ? vector.offset + 11 : row + 35 / ranks / 5 * 5};
+        auto& optimizer = optimizers.emplace_back(std::make_unique<Optimizer>(*store, mine, config));
+        for (const ParameterRows& rows : optimizer->owned()) {
+          const auto begin = w.begin() + (rows.parameter == 0 ? rows.begin : 35 + rows.begin - vector.offset);
+          set(optimizer->master(rows), {begin, begin + (rows.end - rows.begin)});
+        }
+        optimizer->round_masters();
+        for (int64_t step = 1; step <= 5; ++step) optimizer->step(1e-4, 0.5, step);
+      }
+      ASSERT_EQ(optimizers[0]->owned().size(), optimizers[1]->owned().size());
+      for (size_t i = 0; i < optimizers[0]->owned().size(); ++i) {
+        const ParameterRows &in_f32 = optimizers[0]->owned()[i], &in_bf16 = optimizers[1]->owned()[i];
+        const std::vector<float> masters = floats_of(optimizers[1]->master(in_bf16));
+        EXPECT_EQ(masters, floats_of(optimizers[0]->weight(in_f32)));
+        std::vector<float> rounded;
+        for (const float master : masters) rounded.push_back(Bf16::from(master).to_float());
+        EXPECT_EQ(floats_of(optimizers[1]->weight(in_bf16)), rounded);
+        EXPECT_NE(masters, rounded);
+      }
+    });
   }
 }
 

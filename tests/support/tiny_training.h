@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/elementwise.h"
 #include "runtime/config_file.h"
 #include "runtime/trainer.h"
 #include "tests/support/distance.h"
@@ -74,8 +75,9 @@ inline void with_trainers(const Config& config, const std::function<void(Trainer
 
 /// What the loss and the gradients of one rank may be off by, relatively: a number passes through about 32 operations
 /// one after the other on its way through two blocks and back (norm, projection, rotation, scores, weights, values,
-/// projection, sum; norm, gate, product, projection, sum), each of which may round by 2^-24, and all in one direction.
-constexpr double kOneRank = 32 * 0x1p-24;
+/// projection, sum; norm, gate, product, projection, sum), each of which may round by 2^-24 (bf16: 2^-8), and all in
+/// one direction.
+inline double one_rank_limit(const Config& config) { return 32 * (config.train.dtype == "bf16" ? 0x1p-8 : 0x1p-24); }
 
 struct LossAndGradients {
   double loss = 0.0;
@@ -101,13 +103,30 @@ inline LossAndGradients gradients_of(const Config& config) {
   return result;
 }
 
+/// Of 20 steps, then of the validation part.
+inline std::vector<double> losses_of(const Config& config) {
+  std::vector<double> losses;
+  with_trainers(config, [&](Trainer& trainer, Group& world) {
+    for (int step = 0; step < 20; ++step) {
+      const StepStats stats = trainer.step();
+      if (world.rank() == 0) losses.push_back(stats.loss);
+    }
+    const ValidationStats validation = trainer.validate();
+    if (world.rank() == 0) losses.push_back(validation.loss);
+  });
+  return losses;
+}
+
+/// As the model holds them: bf16 ones were rounded.
 inline std::map<std::string, std::vector<double>> initial_weights(const Config& config) {
   std::map<std::string, std::vector<double>> weights;
   with_trainers(config, [&](Trainer& trainer, Group& world) {
     if (world.rank() != 0) return;
-    const float* flat = trainer.parameters().weights().data<float>();
+    const TensorView& flat = trainer.parameters().weights();
+    std::vector<float> values(static_cast<size_t>(flat.numel()));
+    convert(TensorView(values.data(), Dtype::kF32, flat.shape()), flat);
     for (const Parameter& p : trainer.parameters().parameters())
-      weights[p.name].assign(flat + p.offset, flat + p.offset + p.shape.numel());
+      weights[p.name].assign(values.begin() + p.offset, values.begin() + p.offset + p.shape.numel());
   });
   return weights;
 }
