@@ -27,14 +27,11 @@ namespace {
 namespace fs = std::filesystem;
 
 void say_what_runs(const Config& config, const Trainer& trainer, const Ranks& ranks, const NodeShare& share) {
-  const int64_t ranks_here = share.ranks_per_node, cores = share.cores_per_node;
-  log::inform(fmt::format("annulus {}  {} rank{} = dp {} x cp {}, {} thread{} each, {}, transport {}", version_text(),
-                          ranks.world.size(), ranks.world.size() == 1 ? "" : "s", ranks.dims.dp, ranks.dims.cp,
-                          share.threads, share.threads == 1 ? "" : "s", cpu::isa_kernels().name,
+  log::inform(fmt::format("annulus {}  {} rank{} = dp {} x cp {}, {}, transport {}", version_text(), ranks.world.size(),
+                          ranks.world.size() == 1 ? "" : "s", ranks.dims.dp, ranks.dims.cp, cpu::isa_kernels().name,
                           trainer.transport().text()));
-  if (ranks_here * share.threads > cores)
-    log::inform(
-        fmt::format("note: {} ranks x {} threads share {} cores of this node", ranks_here, share.threads, cores));
+  const bool one_node = share.ranks_per_node == ranks.world.size();
+  log::inform((one_node ? "cores: " : "cores of the first node: ") + share.text());
   log::inform(fmt::format("model: {:.2f} M parameters; {} tokens per step in sequences of {}",
                           static_cast<double>(trainer.parameters().num_elements()) / 1e6,
                           config.data.global_batch * config.data.sequence_length, config.data.sequence_length));
