@@ -42,6 +42,15 @@ struct BenchOptions {
 };
 void bench_attention(const BenchOptions& options);
 
+struct BenchRingOptions {
+  std::string json;  // path of the JSON file; "" for none
+  std::string transport = "auto", isa = "auto";
+  int threads = 0, in_process_ranks = 0;
+  std::vector<int64_t> tokens;  // of each rank
+  int64_t heads = 4, kv_heads = 4, width = 64, repeat = 7;
+};
+void bench_ring(const BenchRingOptions& options, Group& processes);
+
 struct InspectOptions {
   std::string checkpoint;  // a checkpoint, or a run directory (its newest)
   std::string json;        // path of the JSON file; "" for none

@@ -129,19 +129,19 @@ NodeShare share_of_node(Group& world, int threads) {
   for (const std::string& line : world.gather(mine, 0, what)) everyone += line;
   std::istringstream lines(world.broadcast(everyone, 0, what));
   std::vector<std::vector<int>> allowed;
-  size_t place = 0;  // of this rank among those of its node
+  NodeShare share;
   std::string line;
   for (int rank = 0; std::getline(lines, line); ++rank) {
     std::istringstream words(line.substr(node.size()));
     if (line.compare(0, node.size(), node) != 0) continue;
-    if (rank == world.rank()) place = allowed.size();
+    if (rank == world.rank()) share.place = static_cast<int>(allowed.size());
     allowed.emplace_back(std::istream_iterator<int>(words), std::istream_iterator<int>());
   }
-  NodeShare share;
   share.shares = share_cores(allowed, threads);
   share.ranks_per_node = static_cast<int>(allowed.size());
-  share.threads = share.shares[place].threads;
-  share.bound = cpu::set_team(share.threads, share.shares[place].cores);
+  const CoreShare& mine_of_all = share.shares[static_cast<size_t>(share.place)];
+  share.threads = mine_of_all.threads;
+  share.bound = cpu::set_team(mine_of_all.threads, mine_of_all.cores);
   return share;
 }
 

@@ -44,6 +44,7 @@ struct NodeShare {
   int ranks_per_node = 1;
   int threads = 1;                // of this rank
   std::vector<CoreShare> shares;  // of the ranks of this node, in their order
+  int place = 0;                  // of this rank among them
   bool bound = true;              // false: the system does not let a rank choose its cores
 
   /// "2 ranks x 1 thread on cores 0 | 1"
