@@ -51,6 +51,15 @@ struct BenchRingOptions {
 };
 void bench_ring(const BenchRingOptions& options, Group& processes);
 
+struct BenchStepOptions {
+  std::string json;  // path of the JSON file; "" for none
+  std::vector<std::string> models = {"124m", "small"};
+  std::string transport = "auto", isa = "auto";
+  int threads = 0, in_process_ranks = 0;
+  int64_t repeat = 5;
+};
+void bench_step(const BenchStepOptions& options, Group& processes);
+
 struct InspectOptions {
   std::string checkpoint;  // a checkpoint, or a run directory (its newest)
   std::string json;        // path of the JSON file; "" for none
