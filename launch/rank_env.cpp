@@ -1,13 +1,15 @@
 #include "launch/rank_env.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <mpi.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
-#include <string>
+#include <iterator>
+#include <sstream>
 #include <thread>
 
 #include "comm/agree.h"
@@ -15,6 +17,7 @@
 #include "comm/shared_memory.h"
 #include "comm/thread_group.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/team.h"
 #include "runtime/core/error.h"
 #include "runtime/core/log.h"
 
@@ -57,15 +60,6 @@ bool started_without_pmix() {
   }
   fail(ExitCode::kUsage, "the launcher started ", count, " processes, but ", what_is_missing, ": they would be ", count,
        " copies of rank 0; under Slurm start them with srun --mpi=pmix, otherwise with launch/run.sh");
-}
-
-// The machine and the cores this thread may run on: equal texts share the same cores.
-std::string core_set(int& count) {
-  cpu_set_t cores;
-  CPU_ZERO(&cores);
-  sched_getaffinity(0, sizeof cores, &cores);
-  count = CPU_COUNT(&cores);
-  return {reinterpret_cast<const char*>(&cores), sizeof cores};
 }
 
 std::string machine() {
@@ -122,30 +116,32 @@ void run_on_ranks(Group& processes, int in_process_ranks, const std::function<vo
   });
 }
 
+std::string NodeShare::text() const {
+  return core_text(shares) + (bound ? "" : " (not bound to them: the system does not allow it)");
+}
+
 NodeShare share_of_node(Group& world, int threads) {
-  int cores = 1;
-  const std::string mine = machine() + core_set(cores);
-  const std::string everyone = [&] {
-    std::string all;
-    for (const std::string& text : world.gather(mine, 0, "the cores of every rank")) all += text;
-    return world.broadcast(all, 0, "the cores of every rank");
-  }();
-  NodeShare share = {0, 0, threads};
-  int sharers = 0;
-  cpu_set_t used;
-  CPU_ZERO(&used);
-  const size_t id = machine().size();
-  for (size_t at = 0; at < everyone.size(); at += mine.size()) {
-    if (everyone.compare(at, id, mine, 0, id) != 0) continue;
-    ++share.ranks_per_node;
-    if (everyone.compare(at, mine.size(), mine) == 0) ++sharers;
-    cpu_set_t theirs;
-    everyone.copy(reinterpret_cast<char*>(&theirs), sizeof theirs, at + id);
-    CPU_OR(&used, &used, &theirs);
+  const char* what = "the cores of every rank";
+  const std::string node = machine();
+  // A line per rank: its machine, and the numbers of the cores it may use.
+  const std::string mine = fmt::format("{} {}\n", node, fmt::join(usable_cores(), " "));
+  std::string everyone;
+  for (const std::string& line : world.gather(mine, 0, what)) everyone += line;
+  std::istringstream lines(world.broadcast(everyone, 0, what));
+  std::vector<std::vector<int>> allowed;
+  NodeShare share;
+  std::string line;
+  for (int rank = 0; std::getline(lines, line); ++rank) {
+    std::istringstream words(line.substr(node.size()));
+    if (line.compare(0, node.size(), node) != 0) continue;
+    if (rank == world.rank()) share.place = static_cast<int>(allowed.size());
+    allowed.emplace_back(std::istream_iterator<int>(words), std::istream_iterator<int>());
   }
-  share.cores_per_node = CPU_COUNT(&used);
-  if (threads == 0) share.threads = std::max(1, cores / sharers);
-  cpu::set_num_threads(share.threads);
+  share.shares = share_cores(allowed, threads);
+  share.ranks_per_node = static_cast<int>(allowed.size());
+  const CoreShare& mine_of_all = share.shares[static_cast<size_t>(share.place)];
+  share.threads = mine_of_all.threads;
+  share.bound = cpu::set_team(mine_of_all.threads, mine_of_all.cores);
   return share;
 }
 
@@ -153,7 +149,7 @@ double measure_peak_flops(Group& world, const NodeShare& share) {
   constexpr double kSeconds = 0.1;  // for each vector width
   double gflops = world.rank() == 0 ? cpu::measure_peak_gflops(kSeconds) : 0.0;
   world.broadcast(&gflops, sizeof gflops, 0, "the measured peak");
-  const int busy = std::min(share.cores_per_node, share.ranks_per_node * share.threads);
+  const int busy = std::min(num_cores(share.shares), num_threads(share.shares));
   return 1e9 * gflops * world.sum(static_cast<double>(busy) / share.ranks_per_node, "the cores in use");
 }
 

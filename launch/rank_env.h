@@ -2,10 +2,13 @@
 // Where this process runs: alone, under mpirun or under Slurm; and how many threads each rank may use.
 #include <functional>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "comm/group.h"
 #include "comm/parallel_dims.h"
 #include "runtime/config.h"
+#include "runtime/cores.h"
 #include "runtime/trainer.h"
 
 namespace annulus {
@@ -36,14 +39,20 @@ int rank_of_environment();
 /// process (64 where there are several processes).
 void run_on_ranks(Group& processes, int in_process_ranks, const std::function<void(Group&)>& body);
 
+/// What the ranks of this node have of it.
 struct NodeShare {
   int ranks_per_node = 1;
-  int cores_per_node = 1;  // that the ranks of this node may use, all together
-  int threads = 1;         // of this rank
+  int threads = 1;                // of this rank
+  std::vector<CoreShare> shares;  // of the ranks of this node, in their order
+  int place = 0;                  // of this rank among them
+  bool bound = true;              // false: the system does not let a rank choose its cores
+
+  /// "2 ranks x 1 thread on cores 0 | 1"
+  std::string text() const;
 };
 
-/// Collective: counts the ranks and cores of this node. `threads` = 0: the cores this rank may use, divided by the
-/// ranks that share them, at least 1. Sets the kernel threads of the calling thread.
+/// Collective: divides the cores of every node among its ranks (share_cores()), each of which has `threads` threads,
+/// and binds the calling thread and the threads of its kernels to its share. `threads` = 0: as many as it has cores.
 NodeShare share_of_node(Group& world, int threads);
 
 /// Collective: peak flops of the cores that all ranks use. Rank 0 measures one core while the others wait.

@@ -29,15 +29,12 @@ namespace fs = std::filesystem;
 constexpr const char* kIsaWithBf16Products = "avx512_bf16";
 
 void say_what_runs(const Config& config, const Trainer& trainer, const Ranks& ranks, const NodeShare& share) {
-  const int64_t ranks_here = share.ranks_per_node, cores = share.cores_per_node;
   const std::string isa = cpu::isa_kernels().name, dtype = config.train.dtype;
-  log::inform(fmt::format("annulus {}  {} rank{} = dp {} x cp {}, {} thread{} each, {} on {}, transport {}",
-                          version_text(), ranks.world.size(), ranks.world.size() == 1 ? "" : "s", ranks.dims.dp,
-                          ranks.dims.cp, share.threads, share.threads == 1 ? "" : "s", dtype, isa,
-                          trainer.transport().text()));
-  if (ranks_here * share.threads > cores)
-    log::inform(
-        fmt::format("note: {} ranks x {} threads share {} cores of this node", ranks_here, share.threads, cores));
+  log::inform(fmt::format("annulus {}  {} rank{} = dp {} x cp {}, {} on {}, transport {}", version_text(),
+                          ranks.world.size(), ranks.world.size() == 1 ? "" : "s", ranks.dims.dp, ranks.dims.cp, dtype,
+                          isa, trainer.transport().text()));
+  const bool one_node = share.ranks_per_node == ranks.world.size();
+  log::inform((one_node ? "cores: " : "cores of the first node: ") + share.text());
   if (dtype == "bf16" && isa != kIsaWithBf16Products)
     log::inform(
         fmt::format("note: {} has no products of bf16, so operands are widened to f32: as exact, not as fast", isa));

@@ -1,8 +1,10 @@
 #pragma once
-// The one thread pool: OpenMP, which oneDNN brings. How many threads a rank uses is set once (set_num_threads).
+// The one thread pool: OpenMP, which oneDNN brings. How many threads a rank uses, and where, is set once (set_team).
 #include <omp.h>
 
 #include <cstdint>
+
+#include "kernels/cpu/team.h"
 
 namespace annulus::cpu {
 
@@ -16,9 +18,11 @@ void parallel_for(int64_t count, Body&& body) {
     return;
   }
   int64_t next = 0;
+  const Team& mine = team();
 #pragma omp parallel
   {
     const int thread = omp_get_thread_num();
+    join(mine, thread);
     for (;;) {
       const int64_t item = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED);
       if (item >= count) break;
