@@ -11,6 +11,7 @@
 #include "comm/agree.h"
 #include "comm/choose_transport.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/elementwise.h"
 #include "launch/commands.h"
 #include "launch/output_path.h"
 #include "launch/rank_env.h"
@@ -83,7 +84,8 @@ void require_memory(const Problem& problem, const std::string& path, const Group
   const auto D = static_cast<double>(n.Dqk + n.Dv), widest = static_cast<double>(std::max(n.Dqk, n.Dv));
   const double queries = B * Sq * static_cast<double>(n.H), keys = B * Sk * static_cast<double>(n.K);
   const double mine = 2 * (queries + keys) * D / world.size();  // q, out, k, v and their gradients
-  const double bytes = (mine + (world.rank() == 0 ? std::max(queries, keys) * widest : 0.0)) * sizeof(float);
+  const double copies = n.dtype == Dtype::kF32 ? 0.0 : 0.5 * mine;
+  const double bytes = (mine + copies + (world.rank() == 0 ? std::max(queries, keys) * widest : 0.0)) * sizeof(float);
   const double available = static_cast<double>(available_memory()) / share.ranks_per_node;
   constexpr double kGib = 1024.0 * 1024.0 * 1024.0;
   require(ExitCode::kMemory, bytes <= available, path, fmt::format(": its tensors need {:.1f} GiB", bytes / kGib),
@@ -112,7 +114,7 @@ std::vector<float> read_tokens(const Hdf5Reader& file, const std::string& path, 
   return all;
 }
 
-// This rank's tensors and the memory the ring needs.
+// This rank's tensors, as the files hold them.
 struct LocalTensors {
   std::vector<float> q, k, v, dout, out, lse_parts, lse, dq, dk, dv;
 };
@@ -179,17 +181,32 @@ class AttentionRun {
   Timing timing_;
 };
 
-// Forward and backward, each timed between barriers; on tensors without memory it measures the scratch arena.
+// Forward and backward, each timed between barriers; on tensors without memory it measures the scratch arena. Tensors
+// of another dtype than the files' are copies.
 void AttentionRun::pass(bool measure) {
   const auto& n = problem_.heads;
   const int64_t Tq = queries_.num_tokens(world_.rank()), Tk = keys_.num_tokens(world_.rank());
+  const Arena::Scope scope(scratch_);
+  std::vector<std::pair<TensorView, TensorView>> copies;  // of results, and where they go
   auto view = [&](std::vector<float>& x, const Shape& shape) {
     return TensorView(x.data(), Dtype::kF32, shape, measure ? Device::kShape : Device::kCpu);
   };
-  const TensorView q = view(local_.q, {n.B, Tq, n.H, n.Dqk}), dq = view(local_.dq, q.shape());
-  const TensorView k = view(local_.k, {n.B, Tk, n.K, n.Dqk}), dk = view(local_.dk, k.shape());
-  const TensorView v = view(local_.v, {n.B, Tk, n.K, n.Dv}), dv = view(local_.dv, v.shape());
-  const TensorView dout = view(local_.dout, {n.B, Tq, n.H, n.Dv}), out = view(local_.out, dout.shape());
+  auto model_view = [&](std::vector<float>& x, const Shape& shape) {
+    const TensorView wide = view(x, shape);
+    if (n.dtype == Dtype::kF32) return wide;
+    const TensorView copy = scratch_.take(shape, n.dtype);
+    convert(copy, wide);
+    return copy;
+  };
+  auto result_view = [&](std::vector<float>& x, const Shape& shape) {
+    const TensorView copy = model_view(x, shape);
+    if (n.dtype != Dtype::kF32) copies.emplace_back(copy, view(x, shape));
+    return copy;
+  };
+  const TensorView q = model_view(local_.q, {n.B, Tq, n.H, n.Dqk}), dq = result_view(local_.dq, q.shape());
+  const TensorView k = model_view(local_.k, {n.B, Tk, n.K, n.Dqk}), dk = result_view(local_.dk, k.shape());
+  const TensorView v = model_view(local_.v, {n.B, Tk, n.K, n.Dv}), dv = result_view(local_.dv, v.shape());
+  const TensorView dout = model_view(local_.dout, {n.B, Tq, n.H, n.Dv}), out = result_view(local_.out, dout.shape());
   const TensorView lse = view(local_.lse, {n.B, n.H, Tq}), lse_parts = view(local_.lse_parts, {2, n.B, n.H, Tq});
   const AttentionOptions options = {problem_.softmax_scale};
   Transport* transport = measure ? nullptr : transport_.get();
@@ -208,6 +225,7 @@ void AttentionRun::pass(bool measure) {
     ring_attention_backward(dq, dk, dv, q, out, lse_parts, dout, schedule_, options, transport, scratch_);
   });
   natural_lse(lse, lse_parts);
+  for (const auto& [from, to] : copies) convert(to, from);
 }
 
 // Puts every rank's part of a result into global token order on rank 0. The tokens are dimension 1 of `whole`, or its
@@ -278,7 +296,7 @@ void AttentionRun::require_finite() const {
                                   {"dk", &local_.dk},
                                   {"dv", &local_.dv}})
     require(ExitCode::kNumbers, finite(*all, all == &local_.lse), options_.in, ": '", name,
-            "' is not finite: the inputs or softmax_scale are too large for f32; make them smaller");
+            "' is not finite: the inputs or softmax_scale are too large for ", options_.dtype, "; make them smaller");
 }
 
 void AttentionRun::write() {
@@ -320,6 +338,7 @@ void attention_on(const AttentionCommand& options, Group& world) {
   const Problem problem = agree(world, [&] {
     file = std::make_unique<Hdf5Reader>(options.in);
     Problem read = read_problem(*file, options.in);
+    read.heads.dtype = options.dtype == name_of(Dtype::kBf16) ? Dtype::kBf16 : Dtype::kF32;
     require_memory(read, options.in, world, share);
     return read;
   });

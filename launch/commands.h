@@ -43,6 +43,7 @@ struct BenchOptions {
 struct BenchAttentionOptions : BenchOptions {
   std::vector<int64_t> lengths, widths;
   int64_t heads = 2;
+  bool growing = false;  // scores that grow along every row: the worst for the online softmax
 };
 void bench_attention(const BenchAttentionOptions& options);
 

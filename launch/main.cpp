@@ -211,6 +211,8 @@ void add_bench(CLI::App& app, Work& command) {
     sub->add_option("--width", o->widths, "Head width (several may be given); default 64 128")
         ->check(CLI::Range(8, 256));
     sub->add_option("--heads", o->heads, "Heads")->capture_default_str()->check(CLI::Range(1, 1024));
+    sub->add_option("--dtype", o->dtype, "f32 or bf16")->capture_default_str();
+    sub->add_flag("--growing", o->growing, "Scores that grow along every row: the worst for an online softmax");
   }
   {
     auto o = std::make_shared<BenchGemmOptions>();

@@ -55,7 +55,7 @@ const std::vector<CapabilityAxis>& capability_axes() {
       {"dtype",
        "train.dtype, --dtype",
        {{"f32", "single precision", kYes, kYes},
-        {"bf16", "bfloat16; sums, gradients of weights and their masters in single precision", kYes, kNo},
+        {"bf16", "bfloat16; sums, gradients of weights and their masters in single precision", kYes, kYes},
         {"f16", "its range is too small to train in without scaling the loss", kNo, kNo}}},
       {"device",
        "--device",

@@ -63,8 +63,42 @@ def full_attention(problem, dtype):
             "dk": np.moveaxis(dk, 1, 2), "dv": np.moveaxis(dv, 1, 2)}
 
 
+def as_bf16(x):
+    """float32 rounded to the eight bits of bfloat16, ties to even."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
+
+
+def bf16_rounding(problem, exact):
+    """How far each result may be off because of bfloat16 alone, its inputs taken as they are: the sums of the absolute
+    values of all terms times 2^-8, half a unit in the last place, for weights, their gradients and results, and 2.2e-4
+    for the quotient of two exponentials of 1.1e-4."""
+    half, coarse = 2.0**-8, 2.2e-4
+    q, k, v, dout = (np.moveaxis(problem[name], 2, 1).astype(np.float64) for name in INPUTS)
+    group, scale = q.shape[1] // k.shape[1], problem["scale"]
+    k, v = np.repeat(k, group, axis=1), np.repeat(v, group, axis=1)
+    visible = visible_pairs(problem["slices"], q.shape[2], k.shape[2])
+    with np.errstate(invalid="ignore"):
+        P = np.where(visible, np.exp(scale * q @ np.swapaxes(k, 2, 3) - exact["lse"][..., None]), 0.0)
+    out = np.moveaxis(exact["out"], 2, 1)
+    off = {"lse": np.full(exact["lse"].shape, coarse)}
+    off["out"] = (half + coarse) * P @ np.abs(v)
+    off["out"] += half * (np.abs(out) + off["out"])
+    delta = (dout * out).sum(-1, keepdims=True)
+    dS = (half + coarse) * P * np.abs(dout @ np.swapaxes(v, 2, 3) - delta)
+    dS += (1 + half) * P * (np.abs(dout) * off["out"]).sum(-1, keepdims=True)
+    off["dq"] = abs(scale) * dS @ np.abs(k)
+    off["dk"] = abs(scale) * np.swapaxes(dS, 2, 3) @ np.abs(q)
+    off["dv"] = (half + coarse) * np.swapaxes(P, 2, 3) @ np.abs(dout)
+    for name in ("dk", "dv"):
+        off[name] = sum(off[name][:, head::group] for head in range(group))
+    for name in ("dq", "dk", "dv"):
+        off[name] += half * (np.abs(np.moveaxis(exact[name], 2, 1)) + off[name])
+    return {name: np.nanmax(x, initial=0.0) for name, x in off.items()}
+
+
 class Reference:
-    """What a tensor must be, and how far a result in float32 may be off.
+    """What a tensor must be, and how far a result in float32, or from bfloat16, may be off.
 
     The limit is 4 times the worst error of the plain float32 loops above, plus one rounding of the largest element:
     twice because sums run in another order (tiles, visits, running sums that are scaled anew when a larger score
@@ -73,7 +107,9 @@ class Reference:
     are measured on other numbers of the same shapes as well.
     """
 
-    def __init__(self, problem):
+    def __init__(self, problem, dtype="f32"):
+        if dtype == "bf16":
+            problem = {**problem, **{name: as_bf16(problem[name]) for name in INPUTS}}
         self.exact = full_attention(problem, np.float64)
         draws = [(problem, self.exact)]
         if self.exact["lse"].shape[-1] * problem["k"].shape[1] < 1000:
@@ -87,6 +123,8 @@ class Reference:
                 worst = np.abs(plain[name][finite] - exact[name][finite]).max(initial=0.0)
                 rounding = 2.0**-24 * np.abs(exact[name][finite]).max(initial=2.0**-126)
                 self.limit[name] = max(self.limit[name], 4 * worst + rounding)
+        for name, rounding in (bf16_rounding(problem, self.exact) if dtype == "bf16" else {}).items():
+            self.limit[name] += rounding
 
     def problems_of(self, results):
         found = []

@@ -300,7 +300,7 @@ class Refusals(annulus.TestCase):
     def test_options(self):
         good = self.changed("good")
         self.check({
-            "bf16": (good, ["--dtype=bf16"], 64, ["dtype bf16", "--dtype", "f32"]),
+            "f16": (good, ["--dtype=f16"], 64, ["dtype f16", "--dtype", "f32"]),
             "cuda": (good, ["--device=cuda"], 64, ["device cuda", "--device", "cpu"]),
             "placement": (good, ["--placement=foo"], 64, ["foo", "contiguous, zigzag or striped"]),
             "transport": (good, ["--transport=foo"], 64, ["foo", "shared", "in-process"]),

@@ -78,7 +78,7 @@ class Attention(Rows):
         if result.code != 0:
             return [str(result)]
         with h5py.File(path) as file:
-            problems = Reference(problem).problems_of({name: file[name][...] for name in RESULTS})
+            problems = Reference(problem, row["dtype"]).problems_of({name: file[name][...] for name in RESULTS})
             return problems + ([] if row["transport"] in ("auto", file.attrs["transport"].decode()) else ["another transport"])
 
 
