@@ -46,7 +46,7 @@ class Problem {
     const auto& n = dims_;
     const Shape tokens = {n.B, n.Tq, n.H, n.Dqk};
     for (TensorView* x : {&q_, &k_, &v_, &dout_, &out_}) *x = memory_.take(tokens, dtype_);
-    dq_ = memory_.take(tokens);
+    for (TensorView* x : {&dq_, &wide_}) *x = memory_.take(tokens);
     lse_ = memory_.take({2, n.B, n.H, n.Tq});
     delta_ = memory_.take({n.B, n.H, n.Tq});
     kv_ = memory_.take({kv_block_numel(n)}, dtype_);
@@ -55,15 +55,13 @@ class Problem {
   }
 
   void fill_inputs(bool growing) {
-    const Arena::Scope scope(memory_);
-    const TensorView wide = memory_.take(q_.shape());
     const std::pair<TensorView, std::string> inputs[] = {{q_, "q"}, {k_, "k"}, {v_, "v"}, {dout_, "dout"}};
     for (const auto& [x, name] : inputs) {
       const CounterRng rng(1, name);
       for (int64_t i = 0; i < x.numel(); ++i)
-        wide.data<float>()[i] = static_cast<float>(rng.normal(static_cast<uint64_t>(i)));
-      if (growing && (name == "q" || name == "k")) make_growing(wide, name == "k");
-      convert(x, wide);
+        wide_.data<float>()[i] = static_cast<float>(rng.normal(static_cast<uint64_t>(i)));
+      if (growing && (name == "q" || name == "k")) make_growing(wide_, name == "k");
+      convert(x, wide_);
     }
     for (const TensorView& x : {dq_, lse_, delta_}) fill_zero(x);
     pack_kv(kv_, k_, v_);
@@ -83,7 +81,7 @@ class Problem {
   AttentionTiles tiles_;
   AttentionOptions options_{};
   Arena memory_{"benchmark"};
-  TensorView q_, k_, v_, dout_, out_, dq_, lse_, delta_, kv_, dkv_, state_;
+  TensorView q_, k_, v_, dout_, out_, dq_, wide_, lse_, delta_, kv_, dkv_, state_;
 };
 
 }  // namespace
