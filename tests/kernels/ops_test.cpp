@@ -79,6 +79,22 @@ TEST_P(F32Ops, Exp2IsExactToOneMillionthOverItsWholeRange) {
   EXPECT_TRUE(std::isnan(result[4]));
 }
 
+TEST_P(F32Ops, ExponentialOfWeightsThatBecomeBf16IsExactToOnePartInNineThousand) {
+  std::vector<float> x, y;
+  for (float v = -126.0f; v <= 20.0f; v += 0.00173f) x.push_back(v);
+  y.resize(x.size());
+  cpu::isa_kernels().exp2_bf16(y.data(), x.data(), static_cast<int64_t>(x.size()));
+  for (size_t i = 0; i < x.size(); ++i)
+    ASSERT_NEAR(static_cast<double>(y[i]) / std::exp2(static_cast<double>(x[i])), 1.0, 1.1e-4) << x[i];
+  const float special[] = {0.0f, -127.0f, -1e30f, -HUGE_VALF, HUGE_VALF, NAN};
+  float result[6];
+  cpu::isa_kernels().exp2_bf16(result, special, 6);
+  EXPECT_EQ(result[0], 1.0f);
+  for (const int i : {1, 2, 3}) EXPECT_EQ(result[i], 0.0f) << special[i];
+  EXPECT_FALSE(std::isfinite(result[4]));
+  EXPECT_TRUE(std::isnan(result[5]));
+}
+
 TEST_P(Ops, RmsNormEqualsOracle) {
   for (const int64_t C : kOddSizes)
     for (const int64_t N : {int64_t{1}, int64_t{70}}) {

@@ -3,6 +3,7 @@
 // exactly, with sums in a type that is not rounded. What is rounded is out; and, where the processor multiplies
 // bfloat16, the weights p and their gradients ds. Sums of the absolute values of all terms, first order.
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -22,7 +23,6 @@ inline AttentionResult<double> bf16_rounding(const std::vector<double>& q, const
                                              const AttentionShape& shape, const std::vector<Slice>& slices,
                                              double scale, const AttentionResult<double>& exact) {
   const auto [B, Sq, Sk, H, K, Dqk, Dv] = shape;
-  const double weight_error = kBf16Rounding + kCoarseWeight;
   AttentionResult<double> m = {std::vector<double>(exact.out.size()), std::vector<double>(exact.lse.size()),
                                std::vector<double>(exact.dq.size()), std::vector<double>(exact.dk.size()),
                                std::vector<double>(exact.dv.size())};
@@ -33,7 +33,17 @@ inline AttentionResult<double> bf16_rounding(const std::vector<double>& q, const
         const int64_t query = (b * Sq + i) * H + h, key_0 = b * Sk * K + h / (H / K);
         const size_t row = static_cast<size_t>((b * H + h) * Sq + i);
         const double *q_row = &q[query * Dqk], *dout_row = &dout[query * Dv], *out_row = &exact.out[query * Dv];
-        m.lse[row] = keys.empty() ? 0 : kCoarseWeight;
+        // A plain loop adds products of two bfloat16 nearly without rounding. Where queries are scaled first, the sum
+        // of a score is rounded Dqk times; that shows in large scores only.
+        double largest_score = 0;
+        for (const int64_t j : keys) {
+          double score = 0;
+          for (int64_t d = 0; d < Dqk; ++d) score += std::abs(scale * q_row[d] * k[(key_0 + j * K) * Dqk + d]);
+          largest_score = std::max(largest_score, score);
+        }
+        const double score_error = static_cast<double>(Dqk) * 0x1p-24 * largest_score;
+        const double weight_error = kBf16Rounding + kCoarseWeight + std::min(1.0, score_error);
+        m.lse[row] = keys.empty() ? 0 : kCoarseWeight + score_error;
         for (const int64_t j : keys) {
           const double* v_row = &v[(key_0 + j * K) * Dv];
           const double p = std::exp(scale * plain_dot(q_row, &k[(key_0 + j * K) * Dqk], Dqk) - exact.lse[row]);
@@ -51,8 +61,9 @@ inline AttentionResult<double> bf16_rounding(const std::vector<double>& q, const
           const double dp = plain_dot(dout_row, &v[key * Dv], Dv);
           const double ds_error = p * (weight_error * std::abs(dp - delta) + (1 + kBf16Rounding) * delta_error);
           for (int64_t d = 0; d < Dv; ++d) m.dv[key * Dv + d] += weight_error * p * std::abs(dout_row[d]);
-          for (int64_t d = 0; d < Dqk; ++d) m.dq[query * Dqk + d] += scale * ds_error * std::abs(k[key * Dqk + d]);
-          for (int64_t d = 0; d < Dqk; ++d) m.dk[key * Dqk + d] += scale * ds_error * std::abs(q_row[d]);
+          for (int64_t d = 0; d < Dqk; ++d)
+            m.dq[query * Dqk + d] += std::abs(scale) * ds_error * std::abs(k[key * Dqk + d]);
+          for (int64_t d = 0; d < Dqk; ++d) m.dk[key * Dqk + d] += std::abs(scale) * ds_error * std::abs(q_row[d]);
         }
       }
   }
