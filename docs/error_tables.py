@@ -55,10 +55,11 @@ def kind_of(parameter):
 
 def measure_law_one(build):
     """{(batch, dp, cp, placement): {kind: (error, limit)}}, relative, each kind's parameters taken together, where batch is
-    "" for one stream or "packed"; the worst share of its limit that any tensor reached, with its name; and of how many."""
+    "" for one stream or "packed", and in bf16 "bf16" or "bf16 packed"; and {dtype: (worst share of its limit that any
+    tensor reached, with its name, and of how many)}."""
     squares = collections.defaultdict(lambda: collections.defaultdict(lambda: [0.0, 0.0, 0.0]))
-    worst, compared = (0.0, ""), 0
-    tests = "Trainer.GradientsOfAnyLayout*:PackedTraining.EqualsItsDocuments*"
+    worst = {"f32": (0.0, "", 0), "bf16": (0.0, "", 0)}
+    tests = "Trainer.GradientsOfAnyLayout*:Bf16Training.GradientsOfAnyLayout*:PackedTraining.EqualsItsDocuments*"
     pattern = re.compile(r"law one, (.*?) ?dp (\d+) cp (\d+) (\w+): (\S+) (\S+) limit (\S+) of (\S+)")
     for _, line in printed_by(build, "runtime_test", tests):
         match = pattern.fullmatch(line)
@@ -70,11 +71,13 @@ def measure_law_one(build):
         for i, x in enumerate((error, limit, norm)):
             sums[i] += x * x
         if name != "loss" and (dp, cp) != ("1", "1"):
-            compared += 1
-            worst = max(worst, (error / limit, f"`{name}`, {batch} dp {dp} cp {cp} {placement}"))
+            dtype = "bf16" if batch.startswith("bf16") else "f32"
+            share, which, compared = worst[dtype]
+            here = (error / limit, f"`{name}`, {batch} dp {dp} cp {cp} {placement}")
+            worst[dtype] = (*max((share, which), here), compared + 1)
     table = {layout: {kind: (math.sqrt(e / n), math.sqrt(l / n)) for kind, (e, l, n) in kinds.items()}
              for layout, kinds in squares.items()}
-    return table, worst, compared
+    return table, worst
 
 
 def measure_shares(build):
@@ -134,13 +137,14 @@ def ring_table(ring):
 def law_one_table(law_one):
     lines = []
     kinds = ["loss", *dict.fromkeys(KINDS.values())]
-    for batch, title in (("", "one stream"), ("packed", "packed documents")):
+    for batch, title, scale in (("", "one stream", 7), ("packed", "packed documents", 7),
+                                ("bf16", "one stream in bf16", 3), ("bf16 packed", "packed documents in bf16", 3)):
         layouts = [layout for layout in law_one if layout[0] == batch]
-        lines += rows_of([f"{title}: relative error / limit, x 1e-7", *kinds], ["---"] * (len(kinds) + 1))
+        lines += rows_of([f"{title}: relative error / limit, x 1e-{scale}", *kinds], ["---"] * (len(kinds) + 1))
         for layout in sorted(layouts, key=lambda x: (x[1] > 1, PLACEMENTS.index(x[3]), x[1], x[2])):
             cells = [law_one[layout].get(kind) for kind in kinds]
             lines += rows_of([f"dp {layout[1]} cp {layout[2]} {layout[3]}",
-                              *(f"{1e7 * c[0]:.2f} / {1e7 * c[1]:.2f}" if c else "" for c in cells)])
+                              *(f"{10**scale * c[0]:.2f} / {10**scale * c[1]:.2f}" if c else "" for c in cells)])
         lines.append("")
     return lines
 
@@ -258,13 +262,14 @@ def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     build = sys.argv[1]
-    ring, (law_one, worst, compared), shares = measure_ring(build), measure_law_one(build), measure_shares(build)
+    ring, (law_one, worst), shares = measure_ring(build), measure_law_one(build), measure_shares(build)
     page = DOCS / "NUMERICS.md"
     text = page.read_text()
     text = replace_section(text, "ring", ring_table(ring))
     text = replace_section(text, "law one", [
         *law_one_table(law_one),
-        f"Over {compared} comparisons of gradients the worst tensor is at {worst[0]:.2f} of its limit ({worst[1]})."])
+        *(f"In {dtype}, over {compared} comparisons of gradients, the worst tensor is at {share:.2f} of its limit ({which}).  "
+          for dtype, (share, which, compared) in worst.items())])
     text = replace_section(text, "shares", share_tables(shares))
     page.write_text(text)
     (DOCS / "error_by_ring_size.svg").write_text(picture(ring, law_one))

@@ -63,7 +63,7 @@ class RingBenchmark {
  public:
   RingBenchmark(const BenchRingOptions& options, Group& world)
       : options_(options), world_(world), share_(share_of_node(world, options.threads)) {
-    peak_ = measure_peak_flops(world, share_);
+    peak_ = measure_peak_flops(world, share_, Dtype::kF32);
     const int here = std::min(num_cores(share_.shares), num_threads(share_.shares));
     busy_cores_ = std::lround(world.sum(static_cast<double>(here) / share_.ranks_per_node, "the cores in use"));
   }

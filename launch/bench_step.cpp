@@ -189,7 +189,7 @@ class StepBenchmark {
       : options_(options),
         world_(world),
         share_(share_of_node(world, options.threads)),
-        peak_(measure_peak_flops(world, share_)) {}
+        peak_(measure_peak_flops(world, share_, Dtype::kF32)) {}
 
   void run() {
     log::inform("cores: " + share_.text());

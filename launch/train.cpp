@@ -14,6 +14,7 @@
 #include "runtime/core/memory.h"
 #include "runtime/machine_file.h"
 #include "runtime/open_dataset.h"
+#include "runtime/planned_rank.h"
 #include "runtime/report/page.h"
 #include "runtime/resume.h"
 #include "runtime/run_directory.h"
@@ -26,21 +27,25 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kIsaWithBf16Products = "avx512_bf16";
+// What this process multiplies when it computes in `dtype`, and its peak counts.
+Dtype dtype_of_products(Dtype dtype) { return cpu::isa_kernels().has_bf16_products ? dtype : Dtype::kF32; }
 
 void say_what_runs(const Config& config, const Trainer& trainer, const Ranks& ranks, const NodeShare& share) {
-  const std::string isa = cpu::isa_kernels().name, dtype = config.train.dtype;
+  const char* isa = cpu::isa_kernels().name;
+  const Dtype dtype = model_dtype(config), products = dtype_of_products(dtype);
   log::inform(fmt::format("annulus {}  {} rank{} = dp {} x cp {}, {} on {}, transport {}", version_text(),
-                          ranks.world.size(), ranks.world.size() == 1 ? "" : "s", ranks.dims.dp, ranks.dims.cp, dtype,
-                          isa, trainer.transport().text()));
+                          ranks.world.size(), ranks.world.size() == 1 ? "" : "s", ranks.dims.dp, ranks.dims.cp,
+                          name_of(dtype), isa, trainer.transport().text()));
   const bool one_node = share.ranks_per_node == ranks.world.size();
   log::inform((one_node ? "cores: " : "cores of the first node: ") + share.text());
-  if (dtype == "bf16" && isa != kIsaWithBf16Products)
+  if (products != dtype)
     log::inform(
         fmt::format("note: {} has no products of bf16, so operands are widened to f32: as exact, not as fast", isa));
-  log::inform(fmt::format("model: {:.2f} M parameters; {} tokens per step in sequences of {}",
-                          static_cast<double>(trainer.parameters().num_elements()) / 1e6,
-                          config.data.global_batch * config.data.sequence_length, config.data.sequence_length));
+  log::inform(
+      fmt::format("model: {:.2f} M parameters; {} tokens per step in sequences of {}; peak {:.0f} GFLOP/s in {}",
+                  static_cast<double>(trainer.parameters().num_elements()) / 1e6,
+                  config.data.global_batch * config.data.sequence_length, config.data.sequence_length,
+                  ranks.peak_flops / 1e9, name_of(products)));
   log::inform(fmt::format("memory per rank: {} ({})", human_bytes(total_bytes(trainer.memory())),
                           memory_text(trainer.memory())));
 }
@@ -53,6 +58,7 @@ void save_machine(const Config& config, const Trainer& trainer, const Ranks& ran
   machine.dims = ranks.dims;
   machine.threads_per_rank = share.threads;
   machine.dtype = config.train.dtype;
+  machine.peak_dtype = name_of(dtype_of_products(model_dtype(config)));
   machine.instruction_set = cpu::isa_kernels().name;
   machine.transport = trainer.transport().name();
   machine.peak_flops = ranks.peak_flops;
@@ -173,7 +179,7 @@ void train_on(const Config& config, const TrainOptions& options, Group& world) {
   });
   RunDirectory directory(config.run, resuming ? RunDirectory::Mode::kResume : RunDirectory::Mode::kNew, world);
   const std::string& path = directory.path();
-  const Ranks ranks = {world, *ring, dims, share.ranks_per_node, measure_peak_flops(world, share)};
+  const Ranks ranks = {world, *ring, dims, share.ranks_per_node, measure_peak_flops(world, share, model_dtype(config))};
   Trainer trainer(config, *data, ranks);
   const std::string checkpoint = resuming ? resume(options.resume, path, config, trainer, world) : "";
   agree(world, [&] {

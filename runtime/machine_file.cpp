@@ -59,6 +59,7 @@ std::string text_of(const Machine& m) {
                                       {"transport", m.transport},
                                       {"cpu", m.cpu},
                                       {"peak_flops", m.peak_flops},
+                                      {"peak_dtype", m.peak_dtype},
                                       {"parameters", m.parameters},
                                       {"nodes", nodes},
                                       {"memory_plan", memory},
@@ -72,7 +73,8 @@ Machine from_json(const Json& all) {
   m.started = all.at("started").get<std::string>();
   m.dims = {all.at("dp").get<int>(), all.at("cp").get<int>()};
   m.threads_per_rank = all.at("threads_per_rank").get<int>();
-  m.dtype = all.value("dtype", "f32");
+  m.dtype = all.value("dtype", "f32");  // earlier versions had no other
+  m.peak_dtype = all.value("peak_dtype", "f32");
   m.instruction_set = all.at("instruction_set").get<std::string>();
   m.transport = all.at("transport").get<std::string>();
   m.cpu = all.at("cpu").get<std::string>();

@@ -15,7 +15,8 @@ struct Machine {
   ParallelDims dims;
   int threads_per_rank = 0;
   std::string dtype, instruction_set, transport, cpu;
-  double peak_flops = 0.0;  // per second, of all cores in use, in products of `dtype` where the CPU has such
+  double peak_flops = 0.0;  // per second, of all cores in use
+  std::string peak_dtype;   // in products of which: `dtype`, or f32 where the instruction set has none of it
   int64_t parameters = 0;   // numbers in the model
   struct Node {
     std::string name;

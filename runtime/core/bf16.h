@@ -15,7 +15,9 @@ struct Bf16 {
     if ((b & 0x7FFF'FFFFu) > 0x7F80'0000u) return {static_cast<uint16_t>((b >> 16) | 0x40u)};
     return {static_cast<uint16_t>((b + 0x7FFFu + ((b >> 16) & 1u)) >> 16)};
   }
-  [[gnu::always_inline]] constexpr float to_float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+  [[gnu::always_inline]] constexpr float to_float() const {
+    return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+  }
 };
 
 }  // namespace annulus

@@ -111,7 +111,7 @@ std::string facts(const RunRecord& run) {
   const Machine& machine = *run.machine;
   const std::string peak = machine.peak_flops > 0.0
                                ? fmt::format("; peak of the cores in use {} GFLOP/s in {}",
-                                             short_number(1e-9 * machine.peak_flops), machine.dtype)
+                                             short_number(1e-9 * machine.peak_flops), machine.peak_dtype)
                                : "";
   fact("machine", fmt::format("{}, {}, {}{}", nodes_text(machine), machine.cpu.empty() ? "a CPU" : machine.cpu,
                               machine.instruction_set, peak));

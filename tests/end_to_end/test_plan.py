@@ -33,7 +33,9 @@ class Plan(annulus.TestCase):
         cases = {"shared": ({}, 3), "messages": ({"parallel.transport": "mpi"}, 3), "alone": ({}, 1),
                  "two rings": ({"parallel.dp": 2, "parallel.cp": 2, "data.global_batch": 4}, 4),
                  "recomputed": ({"train.recompute": "block", "train.mlp_tile": 16}, 3),
-                 "validated": ({"train.validate_every": 2, "train.micro_batch": 3}, 3)}
+                 "validated": ({"train.validate_every": 2, "train.micro_batch": 3}, 3),
+                 "bf16": ({"train.dtype": "bf16"}, 3),
+                 "bf16 by messages": ({"train.dtype": "bf16", "parallel.transport": "mpi"}, 3)}
         for name, (changes, ranks) in cases.items():
             with self.subTest(name):
                 run = TinyRun(self.directory / name, {"data.sequence_length": 72, "train.steps": 2, **changes}, ranks)
@@ -53,7 +55,8 @@ class Plan(annulus.TestCase):
                  "train.steps": 2, "train.validate_every": 2, "data.global_batch": 2}
         cases = {"alone": ({}, 1), "shared": ({"parallel.placement": "striped"}, 3),
                  "messages, recomputed": ({"parallel.transport": "mpi", "train.recompute": "block"}, 2),
-                 "threads": ({"parallel.in_process_ranks": 2, "parallel.cp": 2}, 1)}
+                 "threads": ({"parallel.in_process_ranks": 2, "parallel.cp": 2}, 1),
+                 "bf16": ({"train.dtype": "bf16"}, 2)}
         for name, (changes, ranks) in cases.items():
             with self.subTest(name):
                 run = TinyRun(self.directory / f"used {name}", {**model, **changes}, ranks)
@@ -102,13 +105,16 @@ class Plan(annulus.TestCase):
     def test_nodes(self):
         """A block of T tokens crosses to each other node once; gradients cross where the ring does."""
         run = TinyRun(self.directory / "nodes", {"data.sequence_length": 64, "train.micro_batch": 3}, 8)
-        block = 3 * (64 // 8) * 1 * (16 + 16) * 4  # sequences, tokens, key/value heads, both widths, f32
-        cases = {1: ("mpi", 7 * block, (7 + 7) * block), 2: ("nodes (4 nodes of 2 ranks)", 6 * block, (6 + 7) * block),
-                 3: ("nodes (3 nodes of 2 to 3 ranks)", 6 * block, (6 + 7) * block),
-                 4: ("nodes (2 nodes of 4 ranks)", 4 * block, (4 + 7) * block), 8: ("shared", 0, 0)}
-        for ranks, (transport, forward, backward) in cases.items():
-            with self.subTest(ranks_per_node=ranks):
-                result = annulus.run(["plan", "config.toml", f"--ranks-per-node={ranks}", "--memory=0.01"], cwd=run.directory)
+        block = 3 * (64 // 8) * 1 * (16 + 16)  # sequences, tokens, key/value heads, both widths
+        cases = {1: ("mpi", 7, 7), 2: ("nodes (4 nodes of 2 ranks)", 6, 7),  # blocks that cross, gradients that do
+                 3: ("nodes (3 nodes of 2 to 3 ranks)", 6, 7), 4: ("nodes (2 nodes of 4 ranks)", 4, 7), 8: ("shared", 0, 0)}
+        for ranks, dtype, (transport, blocks, gradients) in [(ranks, dtype, case) for ranks, case in cases.items()
+                                                             for dtype in ("f32", "bf16")]:
+            forward = block * blocks * (2 if dtype == "bf16" else 4)
+            backward = forward + block * gradients * 4
+            with self.subTest(ranks_per_node=ranks, dtype=dtype):
+                result = annulus.run(["plan", "config.toml", f"--ranks-per-node={ranks}", "--memory=0.01",
+                                      f"--train.dtype={dtype}"], cwd=run.directory)
                 self.assertDone(result)
                 lines = dict(re.findall(r"^  (\S.*?)  +(\S.*)$", result.out, re.M))
                 self.assertEqual(lines["transport"], transport)

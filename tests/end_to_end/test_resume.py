@@ -91,6 +91,8 @@ class ResumingEqualsNeverStopping(annulus.TestCase):
             "dp 2 x cp 2": (two_by_two, 4, False, False),
             "3 threads as ranks": ({}, 3, True, False),
             "2 ranks by messages": ({"parallel.transport": "mpi"}, 2, False, False),
+            "2 ranks in bf16": ({"train.dtype": "bf16"}, 2, False, False),
+            "dp 2 x cp 2 in bf16": ({"train.dtype": "bf16", **two_by_two}, 4, False, True),
         }
         results = annulus.together([lambda name=name, case=case: self.run_and_resume(name, *case)
                                     for name, case in cases.items()])
@@ -341,7 +343,7 @@ class WhatCannotGoOn(annulus.TestCase):
         before = tree_of(run.path)
         for ranks in (2, 1):
             result = run.train(LATEST, f"--parallel.cp={ranks}", ranks=ranks)
-            self.assertFails(result, 66, "step-00000008", "later annulus", "reads schema version 1", "--resume=PATH")
+            self.assertFails(result, 66, "step-00000008", "later annulus", "reads schema versions up to 2", "--resume=PATH")
             self.assertEqual(tree_of(run.path), before)
         manifest.write_bytes(whole.replace(b"annulus-checkpoint 1\n", b"annulus-checkpoint 3\n"))
         result = run.train(LATEST)

@@ -1,7 +1,7 @@
 // Checkpoints that somebody made on purpose, with good digests: HDF5 can do much that a part must not.
 #include <gtest/gtest.h>
-#include <hdf5.h>
 
+#include "runtime/hdf5_handle.h"
 #include "tests/runtime/checkpoint_case.h"
 
 namespace annulus::test {
@@ -51,6 +51,8 @@ hid_t add_dataset(hid_t file, const std::vector<hsize_t>& dims, hid_t type = H5T
   set_text(dataset, "dtype", "f32", 4);
   return dataset;
 }
+
+hid_t bf16() { return hdf5_float_type(ExitCode::kCheckpoint, Dtype::kBf16).release(); }
 
 hid_t made_properties(const std::function<int64_t(hid_t)>& set) {
   const hid_t properties = made(H5Pcreate(H5P_DATASET_CREATE));
@@ -208,6 +210,23 @@ const std::vector<Hostile> kHostile = {
      "has shape"},
     {"another dtype", [](hid_t file) { set_text(open_embedding(file), "dtype", "f64", 4); },
      "attribute dtype is not f32"},
+    {"bf16 called f32", [](hid_t file) { add_dataset(file, {4}, bf16()); }, "attribute dtype is not bf16"},
+    {"another float of two bytes",
+     [](hid_t file) {
+       const hid_t half = bf16();
+       must(H5Tset_ebias(half, 15));
+       set_text(add_dataset(file, {4}, half), "dtype", "bf16", 5);
+     },
+     "/evil is not of type float32 or bfloat16"},
+    {"rows of another dtype than those of the other parts",
+     [](hid_t file) {
+       must(H5Ldelete(file, "/model/embedding", H5P_DEFAULT));
+       const hid_t rows = add_dataset(file, {30, 12}, bf16());
+       set_integers(rows, "global_shape", {61, 12}, false);
+       set_text(rows, "dtype", "bf16", 5);
+       must(H5Lmove(file, "/evil", file, "/model/embedding", H5P_DEFAULT, H5P_DEFAULT));
+     },
+     "/model/embedding is bf16"},
     {"long dtype", [](hid_t file) { set_text(open_embedding(file), "dtype", "f32", 5000); }, "one short string"},
     {"dtype of variable length", [](hid_t file) { set_text(open_embedding(file), "dtype", "f32", H5T_VARIABLE); },
      "one short string"},
