@@ -145,9 +145,9 @@ NodeShare share_of_node(Group& world, int threads) {
   return share;
 }
 
-double measure_peak_flops(Group& world, const NodeShare& share) {
+double measure_peak_flops(Group& world, const NodeShare& share, Dtype dtype) {
   constexpr double kSeconds = 0.1;  // for each vector width
-  double gflops = world.rank() == 0 ? cpu::measure_peak_gflops(kSeconds) : 0.0;
+  double gflops = world.rank() == 0 ? cpu::measure_peak_gflops(kSeconds, dtype) : 0.0;
   world.broadcast(&gflops, sizeof gflops, 0, "the measured peak");
   const int busy = std::min(num_cores(share.shares), num_threads(share.shares));
   return 1e9 * gflops * world.sum(static_cast<double>(busy) / share.ranks_per_node, "the cores in use");

@@ -14,6 +14,7 @@
 #include "runtime/core/memory.h"
 #include "runtime/machine_file.h"
 #include "runtime/open_dataset.h"
+#include "runtime/planned_rank.h"
 #include "runtime/report/page.h"
 #include "runtime/resume.h"
 #include "runtime/run_directory.h"
@@ -173,7 +174,7 @@ void train_on(const Config& config, const TrainOptions& options, Group& world) {
   });
   RunDirectory directory(config.run, resuming ? RunDirectory::Mode::kResume : RunDirectory::Mode::kNew, world);
   const std::string& path = directory.path();
-  const Ranks ranks = {world, *ring, dims, share.ranks_per_node, measure_peak_flops(world, share)};
+  const Ranks ranks = {world, *ring, dims, share.ranks_per_node, measure_peak_flops(world, share, model_dtype(config))};
   Trainer trainer(config, *data, ranks);
   const std::string checkpoint = resuming ? resume(options.resume, path, config, trainer, world) : "";
   agree(world, [&] {
