@@ -4,9 +4,7 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cmath>
-#include <ctime>
 
 #include "kernels/cpu/isa.h"
 #include "kernels/dtypes.h"
@@ -26,28 +24,26 @@ constexpr int kCeilingRuns = 5;
 constexpr double kShortestRun = 0.01;  // seconds; shorter calls are repeated within a run
 constexpr int64_t kCopyFloats = int64_t{1} << 26;
 
+double duration_of(const std::function<void()>& call) {
+  const double begin = seconds_of(CLOCK_MONOTONIC);
+  call();
+  return seconds_of(CLOCK_MONOTONIC) - begin;
+}
+
+}  // namespace
+
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
 }
 
-double seconds_now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-double seconds_of(const std::function<void()>& call) {
-  const double begin = seconds_now();
-  call();
-  return seconds_now() - begin;
-}
-
-double cpu_seconds_now() {
+double seconds_of(clockid_t clock) {
   timespec t;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  clock_gettime(clock, &t);
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
-}  // namespace
+bool is_contended(double wall, double cores, double cpu) { return wall * cores > kContended * cpu; }
 
 Ceiling measure_peak(Dtype dtype, int threads) {
   std::vector<double> rates;
@@ -80,18 +76,18 @@ Ceiling measure_copy_rate(int threads) {
 }
 
 Timing time_calls(int64_t repeat, int threads, const std::function<void()>& call) {
-  double seconds = seconds_of(call);
-  if (seconds < kShortestRun) seconds = seconds_of(call);  // the first also touches its memory
+  double seconds = duration_of(call);
+  if (seconds < kShortestRun) seconds = duration_of(call);  // the first also touches its memory
   const int64_t calls = std::max<int64_t>(1, std::llround(kShortestRun / seconds));
   std::vector<double> wall, cpu;
   for (int64_t run = 0; run < repeat; ++run) {
-    const double wall_begin = seconds_now(), cpu_begin = cpu_seconds_now();
+    const double wall_begin = seconds_of(CLOCK_MONOTONIC), cpu_begin = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
     for (int64_t i = 0; i < calls; ++i) call();
-    cpu.push_back((cpu_seconds_now() - cpu_begin) / static_cast<double>(calls));
-    wall.push_back((seconds_now() - wall_begin) / static_cast<double>(calls));
+    cpu.push_back((seconds_of(CLOCK_PROCESS_CPUTIME_ID) - cpu_begin) / static_cast<double>(calls));
+    wall.push_back((seconds_of(CLOCK_MONOTONIC) - wall_begin) / static_cast<double>(calls));
   }
   Timing timing = {.wall = median(wall), .cpu = median(cpu)};
-  timing.contended = timing.wall * threads > kContended * timing.cpu;
+  timing.contended = is_contended(timing.wall, threads, timing.cpu);
   return timing;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 // What all benchmarks share: a ceiling that is measured first, medians of runs beside their CPU time, and rows on the
 // screen and in a JSON file.
+#include <ctime>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -25,6 +26,16 @@ Ceiling measure_peak(Dtype dtype, int threads);
 /// Bytes read and written in a second by a plain copy of 256 MiB on `threads` threads, median of five. What fits a
 /// cache may be faster.
 Ceiling measure_copy_rate(int threads);
+
+/// Of several values, the upper one of the two in the middle.
+double median(std::vector<double> values);
+
+/// A clock's seconds: CLOCK_MONOTONIC, or CLOCK_PROCESS_CPUTIME_ID, which runs for all threads of this process.
+double seconds_of(clockid_t clock);
+
+/// Whether `cores` that work for `wall` seconds have been somebody else's for more than a tenth of that, by the CPU
+/// time of all threads.
+bool is_contended(double wall, double cores, double cpu);
 
 /// Medians of one call, in seconds. CPU time is that of all threads of this process.
 struct Timing {

@@ -6,41 +6,28 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "comm/agree.h"
 #include "kernels/attention.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/team.h"
+#include "launch/bench.h"
 #include "launch/bench_rings.h"
-#include "launch/commands.h"
 #include "launch/output_path.h"
 #include "launch/rank_env.h"
 #include "runtime/core/log.h"
-#include "runtime/run_directory.h"
+#include "runtime/new_file.h"
 
 namespace annulus {
 namespace {
 
-constexpr double kContended = 1.1;     // wall time over CPU time above which somebody else had the cores
 constexpr double kShortestRun = 0.2;   // seconds; shorter passes are repeated within a run
 constexpr double kBackwardWork = 2.5;  // of forward: five products for two
 constexpr const char* kRing = "ring";
 constexpr const char* kNoRing = "no communication";
 constexpr const char* kTraffic = "traffic alone";
 constexpr const char* kNeither = "neither";  // what is left of the traffic alone where nothing is sent
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
-double seconds_of(clockid_t clock) {
-  timespec t;
-  clock_gettime(clock, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
 
 // Of one pass, in seconds; `cpu` and `wait` are sums over the ranks.
 struct Cost {
@@ -63,7 +50,7 @@ class RingBenchmark {
  public:
   RingBenchmark(const BenchRingOptions& options, Group& world)
       : options_(options), world_(world), share_(share_of_node(world, options.threads)) {
-    peak_ = measure_peak_flops(world, share_, Dtype::kF32);
+    peak_ = measure_peak_flops(world, share_, bench_dtype(options));
     const int here = std::min(num_cores(share_.shares), num_threads(share_.shares));
     busy_cores_ = std::lround(world.sum(static_cast<double>(here) / share_.ranks_per_node, "the cores in use"));
   }
@@ -193,7 +180,7 @@ void RingBenchmark::report(bool backward) {
     const double of_peak = works ? flops / cost.wall / peak_ : 0.0, efficiency = cost.wall / ring.wall;
     // A rank that waits uses no core; ranks that share cores wait for those, too.
     const auto busy = static_cast<double>(busy_cores_);
-    const bool contended = works && cost.wall * busy > kContended * (cost.cpu + cost.wait * share_.threads);
+    const bool contended = works && is_contended(cost.wall, busy, cost.cpu + cost.wait * share_.threads);
     log::inform(
         fmt::format("{:<9}{:>7}  {:<20}{:>11.6f}{}{:>11.6f}{:>7.1f} %{}{}", direction, problem_.S / world_.size(),
                     contender.name, cost.wall, works ? fmt::format("{:>8.1f} %", 100.0 * of_peak) : "         -",
@@ -206,6 +193,7 @@ void RingBenchmark::report(bool backward) {
                      {"heads", problem_.H},
                      {"kv_heads", problem_.K},
                      {"width", problem_.D},
+                     {"dtype", options_.dtype},
                      {"wall_seconds", cost.wall},
                      {"cpu_seconds", cost.cpu},
                      {"wait_seconds", cost.wait},
@@ -245,14 +233,14 @@ void RingBenchmark::run() {
   });
   log::inform("cores: " + share_.text());
   for (const int64_t T : tokens) {
-    problem_ = {T * P, options_.heads, options_.kv_heads, options_.width};
+    problem_ = {T * P, options_.heads, options_.kv_heads, options_.width, bench_dtype(options_)};
     add_contenders();
     if (T == tokens.front()) {
       log::inform(fmt::format("peak {:.1f} GFLOP/s of {} core{}; attention kernels: {}; transport: {}", 1e-9 * peak_,
                               busy_cores_, busy_cores_ == 1 ? "" : "s", cpu::isa_kernels().name,
                               contenders_.front().ring->transport().text()));
-      log::inform(fmt::format("causal, zigzag, H {}, K {}, D {}, f32; medians of {} runs that take turns", problem_.H,
-                              problem_.K, problem_.D, options_.repeat));
+      log::inform(fmt::format("causal, zigzag, H {}, K {}, D {}, {}; medians of {} runs that take turns", problem_.H,
+                              problem_.K, problem_.D, options_.dtype, options_.repeat));
       log::inform(fmt::format("{:<9}{:>7}  {:<20}{:>11}{:>10}{:>11}{:>9}{:>11}", "", "tokens", "", "wall s", "of peak",
                               "CPU s", "waiting", "the ring"));
     }
@@ -269,7 +257,10 @@ void RingBenchmark::run() {
 
 void bench_ring(const BenchRingOptions& options, Group& processes) {
   run_on_ranks(processes, options.in_process_ranks, [&](Group& world) {
-    agree(world, [&] { cpu::choose_isa(options.isa); });
+    agree(world, [&] {
+      bench_dtype(options);
+      cpu::choose_isa(options.isa);
+    });
     RingBenchmark(options, world).run();
   });
 }

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "comm/choose_transport.h"
+#include "kernels/dtypes.h"
 #include "launch/private_transport.h"
 #include "model/ring_attention.h"
 #include "runtime/core/rng.h"
@@ -12,8 +13,16 @@ namespace {
 
 void fill_normal(const TensorView& x, const std::string& name) {
   const CounterRng rng(1, name);
-  float* data = x.data<float>();
-  for (int64_t i = 0; i < x.numel(); ++i) data[i] = static_cast<float>(rng.normal(static_cast<uint64_t>(i)));
+  with_element(x.dtype(), [&](auto element) {
+    using T = decltype(element);
+    for (int64_t i = 0; i < x.numel(); ++i) {
+      const auto value = static_cast<float>(rng.normal(static_cast<uint64_t>(i)));
+      if constexpr (std::is_same_v<T, float>)
+        x.data<T>()[i] = value;
+      else
+        x.data<T>()[i] = T::from(value);
+    }
+  });
 }
 
 Mask mask_of(const BenchProblem& problem, bool with_work) {
@@ -26,8 +35,8 @@ BenchRing::BenchRing(const BenchProblem& n, Group& ring, const std::string& tran
     : problem_(n),
       ring_(ring),
       placement_(zigzag_placement(n.S, ring.size())),
-      schedule_(make_flat_ring(placement_, placement_, mask_of(n, with_work), {1, n.H, n.K, n.D, n.D}, ring.rank(),
-                               attention_query_block())) {
+      schedule_(make_flat_ring(placement_, placement_, mask_of(n, with_work), {1, n.H, n.K, n.D, n.D, n.dtype},
+                               ring.rank(), attention_query_block())) {
   const bool is_private = transport == "private";
   for (const bool measure : {true, false}) {
     memory_.reset();
@@ -35,7 +44,7 @@ BenchRing::BenchRing(const BenchProblem& n, Group& ring, const std::string& tran
     take(memory_);
     copies_.clear();
     for (int owner = 0; is_private && owner < ring.size(); ++owner)
-      copies_.push_back(memory_.take({kv_block_numel(schedule_.dims(owner))}));
+      copies_.push_back(memory_.take({kv_block_numel(schedule_.dims(owner))}, n.dtype));
   }
   fill();
   const TransportSizes sizes = transport_sizes(placement_, schedule_.heads, ring.rank());
@@ -52,10 +61,10 @@ BenchRing::BenchRing(const BenchProblem& n, Group& ring, const std::string& tran
 }
 
 void BenchRing::take(Arena& memory) {
-  const auto& [S, H, K, D] = problem_;
+  const auto& [S, H, K, D, dtype] = problem_;
   const int64_t T = placement_.num_tokens(ring_.rank());
-  for (TensorView* x : {&q_, &dout_, &out_, &dq_}) *x = memory.take({1, T, H, D});
-  for (TensorView* x : {&k_, &v_, &dk_, &dv_}) *x = memory.take({1, T, K, D});
+  for (TensorView* x : {&q_, &dout_, &out_, &dq_}) *x = memory.take({1, T, H, D}, dtype);
+  for (TensorView* x : {&k_, &v_, &dk_, &dv_}) *x = memory.take({1, T, K, D}, dtype);
   lse_ = memory.take({2, 1, H, T});
 }
 

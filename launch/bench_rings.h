@@ -14,6 +14,7 @@ namespace annulus {
 /// One sequence of S tokens; causal, in zigzag.
 struct BenchProblem {
   int64_t S, H, K, D;
+  Dtype dtype;
 };
 
 /// One way to compute it: tensors of a rank, and the ring that it is part of.

@@ -4,24 +4,24 @@
 
 #include <algorithm>
 #include <array>
-#include <ctime>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "comm/agree.h"
 #include "kernels/cpu/isa.h"
-#include "launch/commands.h"
+#include "launch/bench.h"
 #include "launch/output_path.h"
 #include "launch/rank_env.h"
+#include "runtime/config_file.h"
 #include "runtime/core/log.h"
 #include "runtime/core/memory.h"
-#include "runtime/run_directory.h"
+#include "runtime/new_file.h"
+#include "runtime/shares.h"
 #include "runtime/trainer.h"
 
 namespace annulus {
 namespace {
 
-constexpr double kContended = 1.1;     // wall time over CPU time above which somebody else had the cores
 constexpr double kLongSeconds = 30.0;  // a step that takes longer is measured at most twice
 constexpr int64_t kLongRepeat = 2;
 
@@ -33,40 +33,51 @@ constexpr std::array<BenchModel, 3> kModels = {{{"124m", 12, 768, 12, 50304, 4, 
                                                 {"small", 6, 384, 6, 8192, 1, 4096},
                                                 {"small-32k", 6, 384, 6, 8192, 1, 32768}}};
 
-const BenchModel& model_named(const std::string& name) {
-  std::string names;
-  for (const BenchModel& model : kModels) {
-    if (name == model.name) return model;
-    names += std::string(names.empty() ? "" : ", ") + model.name;
-  }
-  fail(ExitCode::kUsage, "--model=", name, " is not known; there is ", names);
-}
-
-Config config_of(const BenchModel& model, const BenchStepOptions& options, int ranks) {
+// What a config says of model and batch.
+Config config_of(const BenchModel& model) {
   Config config;
   config.model.layers = model.layers;
   config.model.width = model.width;
   config.model.heads = config.model.kv_heads = model.heads;
   config.model.vocab = model.vocab;
-  config.data.path = "synthetic.bin";
-  config.data.format = "tokens";
   config.data.sequence_length = model.length;
   config.data.global_batch = config.train.micro_batch = model.sequences;
+  return config;
+}
+
+Config config_named(const std::string& name) {
+  if (name.ends_with(".toml")) return read_config(name, {});
+  std::string names;
+  for (const BenchModel& model : kModels) {
+    if (name == model.name) return config_of(model);
+    names += std::string(model.name) + ", ";
+  }
+  fail(ExitCode::kUsage, "--model=", name, " is not known; there is ", names, "or a config: NAME.toml");
+}
+
+// One ring over all ranks, on synthetic tokens.
+Config make_config(const std::string& name, const BenchStepOptions& options, int ranks) {
+  Config config = config_named(name);
+  config.data.path = "synthetic.bin";
+  config.data.format = "tokens";
+  config.data.tokenizer = "bytes";
+  config.parallel.dp = 1;
   config.parallel.cp = ranks;
   config.parallel.transport = options.transport;
+  config.train.dtype = options.dtype;
   complete_and_validate(config);
   return config;
 }
 
 // Tokens for a few rows, of equal probability.
 Dataset make_dataset(const Config& config) {
-  constexpr int64_t kRows = 4;
+  constexpr int64_t kRows = 4, kMostIds = int64_t{1} << 16;
   const int64_t rows = kRows * config.data.global_batch + 1, count = rows * (config.data.sequence_length + 1);
+  const auto vocab = static_cast<uint64_t>(std::min(config.model.vocab, kMostIds));
   const auto tokens = std::make_shared<std::vector<uint16_t>>(static_cast<size_t>(count));
   const CounterRng rng(1, "synthetic tokens");
   for (int64_t i = 0; i < count; ++i)
-    (*tokens)[static_cast<size_t>(i)] =
-        static_cast<uint16_t>(rng.below(static_cast<uint64_t>(i), static_cast<uint64_t>(config.model.vocab)));
+    (*tokens)[static_cast<size_t>(i)] = static_cast<uint16_t>(rng.below(static_cast<uint64_t>(i), vocab));
   const void* data = tokens->data();
   return Dataset(config.data, TokenFile(tokens, data, sizeof(uint16_t), count, {0}, true), nullptr);
 }
@@ -105,11 +116,14 @@ double flops_of(const Part& part, const Config& config, const Timeline& timeline
     case Activity::kLoss:  // its backward runs in the same tiles
       return 6.0 * tokens * static_cast<double>(m.vocab * m.width);
     case Activity::kVisit: {
+      std::vector<int64_t> sequences;  // of each micro-batch
+      for_pieces({0, config.data.global_batch}, config.train.micro_batch,
+                 [&](int64_t, int64_t count) { sequences.push_back(count); });
       int64_t pairs = 0;
       for (const Span& span : timeline.spans())
-        if (span.activity == Activity::kVisit && span.backward == part.backward) pairs += span.pairs;
-      return 4.0 * static_cast<double>(pairs * config.train.micro_batch * m.heads * m.head_dim) *
-             (part.backward ? 2.5 : 1.0);
+        if (span.activity == Activity::kVisit && span.backward == part.backward)
+          pairs += span.pairs * sequences[static_cast<size_t>(span.micro_batch)];
+      return 4.0 * static_cast<double>(pairs * m.heads * m.head_dim) * (part.backward ? 2.5 : 1.0);
     }
     default:
       return 0.0;
@@ -129,17 +143,6 @@ std::string name_of(const Part& part) {
     default:
       return std::string(name_of(part.activity)) + (part.backward ? ", backward" : "");
   }
-}
-
-double seconds_of(clockid_t clock) {
-  timespec t;
-  clock_gettime(clock, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 // A step that was measured; `cpu` seconds are those of all ranks.
@@ -189,14 +192,14 @@ class StepBenchmark {
       : options_(options),
         world_(world),
         share_(share_of_node(world, options.threads)),
-        peak_(measure_peak_flops(world, share_, Dtype::kF32)) {}
+        peak_(measure_peak_flops(world, share_, bench_dtype(options))) {}
 
   void run() {
     log::inform("cores: " + share_.text());
-    log::inform(fmt::format("peak {:.1f} GFLOP/s of the cores in use (f32 fused multiply-adds); kernels: {}",
-                            1e-9 * peak_, cpu::isa_kernels().name));
+    log::inform(fmt::format("peak {:.1f} GFLOP/s of the cores in use, {}; kernels: {}", 1e-9 * peak_, options_.dtype,
+                            cpu::isa_kernels().name));
     nlohmann::json rows = nlohmann::json::array();
-    for (const std::string& name : options_.models) rows.push_back(measure(model_named(name)));
+    for (const std::string& name : options_.models) rows.push_back(measure(name));
     agree(world_, [&] {
       if (world_.rank() == 0 && !options_.json.empty())
         write_file(options_.json, nlohmann::json{{"peak_gflops", 1e-9 * peak_}, {"rows", rows}}.dump(1) + "\n");
@@ -204,8 +207,8 @@ class StepBenchmark {
   }
 
  private:
-  nlohmann::json measure(const BenchModel& model) {
-    const Config config = agree(world_, [&] { return config_of(model, options_, world_.size()); });
+  nlohmann::json measure(const std::string& name) {
+    const Config config = agree(world_, [&] { return make_config(name, options_, world_.size()); });
     const Dataset data = make_dataset(config);
     const ParallelDims dims = {1, world_.size()};
     const std::unique_ptr<Group> ring = world_.split(0);
@@ -218,18 +221,18 @@ class StepBenchmark {
     for (const MeasuredStep& step : steps) cpus.push_back(step.cpu);
     const double cpu = median(cpus);
     const int busy = std::min(num_cores(share_.shares), num_threads(share_.shares));
-    const bool contended = wall * busy > kContended * cpu && share_.ranks_per_node == world_.size();
+    const bool contended = is_contended(wall, busy, cpu) && share_.ranks_per_node == world_.size();
     const int64_t tokens = config.data.global_batch * config.data.sequence_length;
-    log::inform(
-        fmt::format("{:<10} L{} C{} H{} V{} B{} S{} f32: {:.4f} s, {:.0f} tokens/s, {:.1f} % of peak, CPU {:.4f} "
-                    "s, median of {}{}",
-                    model.name, model.layers, model.width, model.heads, model.vocab, model.sequences, model.length,
-                    wall, static_cast<double>(tokens) / wall, 100.0 * share, cpu, steps.size(),
-                    contended ? "  contended, do not trust" : ""));
+    const ModelConfig& m = config.model;
+    log::inform(fmt::format(
+        "{:<10} L{} C{} H{} V{} B{} S{} {}: {:.4f} s, {:.0f} tokens/s, {:.1f} % of peak, CPU {:.4f} s, median of {}{}",
+        name, m.layers, m.width, m.heads, m.vocab, config.data.global_batch, config.data.sequence_length,
+        options_.dtype, wall, static_cast<double>(tokens) / wall, 100.0 * share, cpu, steps.size(),
+        contended ? "  contended, do not trust" : ""));
     if (world_.size() > 1) log::inform("    rank 0:");
     nlohmann::json parts = report_parts(*middle.timeline, config, peak_ / world_.size());
-    return {{"model", model.name},
-            {"dtype", "f32"},
+    return {{"model", name},
+            {"dtype", options_.dtype},
             {"threads", share_.threads},
             {"ranks", world_.size()},
             {"wall_seconds", wall},
@@ -253,7 +256,8 @@ class StepBenchmark {
 void bench_step(const BenchStepOptions& options, Group& processes) {
   run_on_ranks(processes, options.in_process_ranks, [&](Group& world) {
     agree(world, [&] {
-      for (const std::string& name : options.models) model_named(name);
+      for (const std::string& name : options.models) make_config(name, options, world.size());
+      bench_dtype(options);
       cpu::choose_isa(options.isa);
       if (world.rank() == 0 && !options.json.empty()) require_output_path(options.json, "--json");
     });

@@ -54,21 +54,22 @@ void bench_gemm(const BenchGemmOptions& options);
 
 void bench_ops(const BenchOptions& options);
 
-struct BenchRingOptions {
-  std::string json;  // path of the JSON file; "" for none
-  std::string transport = "auto", isa = "auto";
-  int threads = 0, in_process_ranks = 0;
+// On the ranks that it is started with; threads are those of each, 0: as many as it has cores.
+struct BenchOnRanksOptions : BenchOptions {
+  BenchOnRanksOptions() { threads = 0; }
+  std::string transport = "auto";
+  int in_process_ranks = 0;
+};
+
+struct BenchRingOptions : BenchOnRanksOptions {
+  BenchRingOptions() { repeat = 7; }
   std::vector<int64_t> tokens;  // of each rank
-  int64_t heads = 4, kv_heads = 4, width = 64, repeat = 7;
+  int64_t heads = 4, kv_heads = 4, width = 64;
 };
 void bench_ring(const BenchRingOptions& options, Group& processes);
 
-struct BenchStepOptions {
-  std::string json;  // path of the JSON file; "" for none
+struct BenchStepOptions : BenchOnRanksOptions {
   std::vector<std::string> models = {"124m", "small"};
-  std::string transport = "auto", isa = "auto";
-  int threads = 0, in_process_ranks = 0;
-  int64_t repeat = 5;
 };
 void bench_step(const BenchStepOptions& options, Group& processes);
 

@@ -12,6 +12,7 @@
 
 #include "comm/agree.h"
 #include "kernels/cpu/isa.h"
+#include "launch/bench_commands.h"
 #include "launch/capabilities_page.h"
 #include "launch/commands.h"
 #include "launch/rank_env.h"
@@ -140,96 +141,6 @@ void add_attention(CLI::App& app, Work& command) {
       ->capture_default_str()
       ->check(number_in(0.001, 1e9));
   sub->callback([=, &command] { command = [=](Group& processes) { attention(*o, processes); }; });
-}
-
-// One subject of `annulus bench`, with the options that all of them have.
-template <class Options>
-CLI::App* add_benchmark(CLI::App& bench, Work& command, const std::string& name, const std::string& what,
-                        const std::shared_ptr<Options>& o, void (*run)(const Options&)) {
-  auto* sub = bench.add_subcommand(name, what);
-  sub->add_option("--json", o->json, "Also write the rows to this file");
-  sub->add_option("--isa", o->isa, "auto, or one of: " + isa_names())->capture_default_str();
-  sub->add_option("--threads", o->threads, "Threads")->capture_default_str()->check(CLI::Range(1, 65536));
-  sub->add_option("--repeat", o->repeat, "Runs, of which the median counts")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1000));
-  sub->callback([=, &command] {
-    command = [=](Group& processes) {
-      agree(processes,
-            [&] { require(processes.size() == 1, "bench ", name, " runs on one rank; start it without a launcher"); });
-      run(*o);
-    };
-  });
-  return sub;
-}
-
-// What the benchmarks that run on several ranks have in common.
-template <class Options>
-void add_ring_options(CLI::App* sub, const std::shared_ptr<Options>& o) {
-  sub->add_option("--json", o->json, "Also write the rows to this file");
-  sub->add_option("--transport", o->transport, values_of("transport"))->capture_default_str();
-  sub->add_option("--in-process-ranks", o->in_process_ranks, "Run this many ranks as threads of one process")
-      ->check(CLI::Range(0, 65536));
-  sub->add_option("--isa", o->isa, "auto, or one of: " + isa_names())->capture_default_str();
-  sub->add_option("--threads", o->threads, "Threads of each rank; 0: cores / ranks")->check(CLI::Range(0, 65536));
-  sub->add_option("--repeat", o->repeat, "Runs, of which the median counts")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1000));
-}
-
-void add_bench_ring(CLI::App& bench, Work& command) {
-  auto* sub = bench.add_subcommand("ring", "What the ring costs, beside the same work without communication");
-  auto o = std::make_shared<BenchRingOptions>();
-  add_ring_options(sub, o);
-  sub->add_option("--tokens", o->tokens, "Tokens of each rank (several may be given); default 128 512 2048")
-      ->check(CLI::Range(2, 1 << 24));
-  sub->add_option("--heads", o->heads, "Query heads")->capture_default_str()->check(CLI::Range(1, 1024));
-  sub->add_option("--kv-heads", o->kv_heads, "Key/value heads")->capture_default_str()->check(CLI::Range(1, 1024));
-  sub->add_option("--width", o->width, "Head width")->capture_default_str()->check(CLI::Range(8, 256));
-  sub->callback([=, &command] { command = [=](Group& processes) { bench_ring(*o, processes); }; });
-}
-
-void add_bench_step(CLI::App& bench, Work& command) {
-  auto* sub = bench.add_subcommand("step", "Whole training steps of known models, and where their time goes");
-  auto o = std::make_shared<BenchStepOptions>();
-  add_ring_options(sub, o);
-  sub->add_option("--model", o->models, "124m, small or small-32k (several may be given)")->capture_default_str();
-  sub->footer(
-      "124m is L12 C768 H12 V50304 on 4 sequences of 256; small is L6 C384 H6 V8192 on one of 4096, or of 32768.");
-  sub->callback([=, &command] { command = [=](Group& processes) { bench_step(*o, processes); }; });
-}
-
-void add_bench(CLI::App& app, Work& command) {
-  auto* bench = app.add_subcommand("bench", "Rates, as a fraction of the peak measured in the same run");
-  bench->require_subcommand(1);
-  {
-    auto o = std::make_shared<BenchAttentionOptions>();
-    auto* sub =
-        add_benchmark(*bench, command, "attention", "The attention kernel, forward and backward", o, bench_attention);
-    sub->add_option("--length", o->lengths, "Tokens (several may be given); default 2048 4096 8192")
-        ->check(CLI::Range(1, 1 << 24));
-    sub->add_option("--width", o->widths, "Head width (several may be given); default 64 128")
-        ->check(CLI::Range(8, 256));
-    sub->add_option("--heads", o->heads, "Heads")->capture_default_str()->check(CLI::Range(1, 1024));
-    sub->add_option("--dtype", o->dtype, "f32 or bf16")->capture_default_str();
-    sub->add_flag("--growing", o->growing, "Scores that grow along every row: the worst for an online softmax");
-  }
-  {
-    auto o = std::make_shared<BenchGemmOptions>();
-    auto* sub = add_benchmark(*bench, command, "gemm", "Matrix products at the shapes of transformers", o, bench_gemm);
-    sub->add_option("--dtype", o->dtype, "f32 or bf16")->capture_default_str();
-    sub->add_option("--tokens", o->tokens, "Tokens (several may be given); default 64 512 2048 8192")
-        ->check(CLI::Range(1, 1 << 24));
-    sub->add_option("--width", o->widths, "Model width (several may be given); default 384 768 2048")
-        ->check(CLI::Range(1, 65536));
-  }
-  {
-    auto o = std::make_shared<BenchOptions>();
-    auto* sub = add_benchmark(*bench, command, "ops", "Ops bound by memory, as a share of the copy rate", o, bench_ops);
-    sub->add_option("--dtype", o->dtype, "f32 or bf16")->capture_default_str();
-  }
-  add_bench_ring(*bench, command);
-  add_bench_step(*bench, command);
 }
 
 void add_inspect(CLI::App& app, Work& command) {

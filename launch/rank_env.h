@@ -55,8 +55,8 @@ struct NodeShare {
 /// and binds the calling thread and the threads of its kernels to its share. `threads` = 0: as many as it has cores.
 NodeShare share_of_node(Group& world, int threads);
 
-/// Collective: peak flops, in products of `dtype`, of the cores that all ranks use. Rank 0 measures one core while the
-/// others wait.
+/// Collective: peak flops of the cores that all ranks use, as cpu::measure_peak_gflops() has it. Rank 0 measures one
+/// core while the others wait.
 double measure_peak_flops(Group& world, const NodeShare& share, Dtype dtype);
 
 }  // namespace annulus

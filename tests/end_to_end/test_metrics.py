@@ -75,6 +75,46 @@ class Benchmark(annulus.TestCase):
             self.assertIn(row["contended"], (True, False))
             self.assertIn(row["shape"], result.out)
 
+    def test_ring(self):
+        """Every way of doing the same work is measured, and compared with the ring; messages also with their traffic."""
+        path = self.directory / "ring.json"
+        options = ["bench", "ring", "--heads=2", "--width=8", "--repeat=1"]
+        ways = {("--in-process-ranks=2", 1): ["ring", "no communication"],
+                ("--transport=mpi", 2): ["ring", "no communication", "traffic alone"]}
+        for (option, ranks), names in ways.items():
+            with self.subTest(option):
+                result = annulus.run([*options, option, "--tokens=6", "--kv-heads=1", "--dtype=bf16", f"--json={path}"], ranks)
+                self.assertDone(result)
+                self.assertIn("cores: 2 ranks x 1 thread on core", result.out)
+                report = json.loads(path.read_text())
+                for direction in ("forward", "backward"):
+                    rows = [row for row in report["rows"] if row["direction"] == direction]
+                    self.assertEqual([row["name"] for row in rows][:len(names)], names)
+                    for row in rows:
+                        self.assertEqual((row["tokens_per_rank"], row["dtype"]), (6, "bf16"))
+                        self.assertAlmostEqual(row["efficiency_of_ring"], row["wall_seconds"] / rows[0]["wall_seconds"])
+                        self.assertEqual(row["fraction"] == 0, row["name"] == "traffic alone")
+                        if row["name"] == "no communication":
+                            self.assertEqual(row["wait_seconds"], 0)
+        self.assertFails(annulus.run([*options, "--tokens=7"]), 64, "--tokens=7", "even")
+        self.assertFails(annulus.run([*options, "--kv-heads=3"]), 64, "bench ring")
+
+    def test_step(self):
+        """The parts are the whole, and their work is the model's."""
+        config = annulus.TinyRun(self.directory / "run", {"data.path": "none"}).config
+        path = self.directory / "step.json"
+        for ranks in (1, 2):
+            result = annulus.run(["bench", "step", f"--model={config}", "--repeat=3", "--threads=1", f"--json={path}"], ranks)
+            self.assertDone(result)
+            report = json.loads(path.read_text())
+            (row,) = report["rows"]
+            self.assertEqual((row["ranks"], row["dtype"], row["threads"]), (ranks, "f32", 1))
+            self.assertAlmostEqual(sum(part["seconds"] for part in row["parts"]) / row["wall_seconds"], 1, delta=1e-3)
+            if ranks == 1:
+                flops = row["fraction"] * row["wall_seconds"] * report["peak_gflops"] * 1e9
+                self.assertAlmostEqual(sum(part["flops"] for part in row["parts"]) / flops, 1, delta=1e-3)
+        self.assertFails(annulus.run(["bench", "step", "--model=large"]), 64, "--model=large", "124m")
+
     def test_a_file_that_cannot_be_written(self):
         result = annulus.run(["bench", "attention", "--length=64", "--width=8", "--repeat=1",
                               f"--json={self.directory / 'none' / 'rows.json'}"])
