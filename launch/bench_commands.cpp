@@ -99,6 +99,8 @@ void add_bench(CLI::App& app, Work& command) {
     sub->add_option("--width", o->widths, "Head width (several may be given); default 64 128")
         ->check(CLI::Range(8, 256));
     sub->add_option("--heads", o->heads, "Heads")->capture_default_str()->check(CLI::Range(1, 1024));
+    add_dtype(sub, o);
+    sub->add_flag("--growing", o->growing, "Scores that grow along every row: the worst for an online softmax");
   }
   {
     auto o = std::make_shared<BenchGemmOptions>();
