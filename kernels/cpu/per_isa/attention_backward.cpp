@@ -281,8 +281,10 @@ KeyTile<T> load_tile(const Panel<T>& panel, const T* keys, const T* values, int6
   return tile;
 }
 
+template <class T>
 int64_t item_floats(const AttentionDims& n) {
-  return kQueryBlock * (2 * n.Dqk + n.Dv + padded_to_lanes(n.Dqk) + padded_to_lanes(n.Dv) + 3);
+  const int64_t operands = n.Dqk + n.Dv + padded_to_lanes(n.Dqk) + padded_to_lanes(n.Dv);
+  return kQueryBlock * (n.Dqk + operands / kPerWord<T> + 3);
 }
 
 template <class T>
@@ -358,7 +360,7 @@ void backward_panel(const AttentionBackwardCall<T>& call, int64_t kv_head, int64
     const QueryBlock& block = call.blocks[index];
     if (block.slice_begin == block.slice_end) continue;
     Item<T>& item = panel.items[panel.num_items];
-    item = carve_item<T>(queries + panel.num_items * item_floats(n), n, block);
+    item = carve_item<T>(queries + panel.num_items * item_floats<T>(n), n, block);
     ++panel.num_items;
     load_queries(item, call, b, h);
   }
@@ -376,8 +378,9 @@ void backward_panel(const AttentionBackwardCall<T>& call, int64_t kv_head, int64
   for (int i = 0; i < panel.num_items; ++i) add_to_dq(panel.items[i], call, b, h);
 }
 
+template <class T>
 int64_t most_blocks_per_panel(const AttentionDims& n) {
-  const int64_t fitting = kPanelFloats / item_floats(n);
+  const int64_t fitting = kPanelFloats / item_floats<T>(n);
   return fitting < 1 ? 1 : fitting < kMostBlocksPerPanel ? fitting : kMostBlocksPerPanel;
 }
 
@@ -386,7 +389,7 @@ int64_t most_blocks_per_panel(const AttentionDims& n) {
 template <class T>
 int64_t backward_scratch_floats(const AttentionDims& n) {
   return 2 * kKeyBlock * kQueryBlock + kRowsAtOnce * kGroup + kKeyBlock * (n.Dqk + n.Dv) +
-         most_blocks_per_panel(n) * item_floats(n);
+         most_blocks_per_panel<T>(n) * item_floats<T>(n);
 }
 
 // Turns of one key/value head go query head by query head, each from its last queries to its first, so that the sums do
@@ -396,7 +399,7 @@ template <class T>
 void attention_backward(const AttentionBackwardCall<T>& call) {
   const AttentionDims& n = call.dims;
   const int64_t heads_per_kv = n.H / n.K, kv_heads = n.B * n.K;
-  const int64_t per_panel = blocks_per_panel(call.num_blocks, n.B * n.H, most_blocks_per_panel(n));
+  const int64_t per_panel = blocks_per_panel(call.num_blocks, n.B * n.H, most_blocks_per_panel<T>(n));
   const int64_t panels = (call.num_blocks + per_panel - 1) / per_panel, turns = panels * heads_per_kv;
   const int64_t threads = omp_get_max_threads(), at_once = threads < kv_heads ? threads : kv_heads;
   parallel_for(kv_heads * turns, [&](int64_t item, int thread) {
