@@ -112,9 +112,12 @@ void add_bench(CLI::App& app, Work& command) {
         ->check(CLI::Range(1, 65536));
   }
   {
-    auto o = std::make_shared<BenchOptions>();
+    auto o = std::make_shared<BenchOpsOptions>();
     auto* sub = add_benchmark(*bench, command, "ops", "Ops bound by memory, as a share of the copy rate", o, bench_ops);
     add_dtype(sub, o);
+    sub->add_option("--tokens", o->tokens, "Tokens of width 1024; with fewer, tensors fit a cache")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 1 << 24));
   }
   add_bench_ring(*bench, command);
   add_bench_step(*bench, command);

@@ -14,9 +14,8 @@
 namespace annulus {
 namespace {
 
-// Tensors larger than caches, so that memory is what is measured.
-constexpr int64_t kTokens = 16384, kWidth = 1024, kFfn = 2752, kHeadWidth = 64, kLossTokens = 1024, kVocab = 50304;
-constexpr int64_t kParameters = int64_t{1} << 25;
+constexpr int64_t kWidth = 1024, kFfn = 2752, kHeadWidth = 64, kVocab = 50304;
+constexpr int64_t kTokensPerLoss = 16, kParametersPerToken = 2048;  // so that all tensors are of some 100 MiB
 
 struct BenchOperand {
   Shape shape;
@@ -30,15 +29,16 @@ struct Op {
   std::function<void(const std::vector<TensorView>&, Arena& scratch)> run;
 };
 
-std::vector<Op> ops(Dtype model) {
+std::vector<Op> ops(int64_t N, Dtype model) {
   using Tensors = std::vector<TensorView>;
   constexpr Dtype kInt = Dtype::kI32, kF32 = Dtype::kF32;
   const bool f32 = model == kF32;
-  const Shape rows = {kTokens, kWidth}, heads = {1, kTokens, kWidth / kHeadWidth, kHeadWidth};
-  const Shape angles = {kTokens, kHeadWidth / 2}, logits = {kLossTokens, kVocab};
-  const BenchOperand gate_up = {{kTokens, 2 * kFfn}, model}, act = {{kTokens, kFfn}, model};
-  const BenchOperand x = {rows, model}, gain = {{kWidth}, model}, per_token = {{kTokens}}, parameters = {{kParameters}};
-  const BenchOperand changed_parameters = {{kParameters}, kF32, 2}, tokens = {{kTokens}, kInt};
+  const int64_t loss_tokens = (N + kTokensPerLoss - 1) / kTokensPerLoss, parameter_count = N * kParametersPerToken;
+  const Shape rows = {N, kWidth}, heads = {1, N, kWidth / kHeadWidth, kHeadWidth};
+  const Shape angles = {N, kHeadWidth / 2}, logits = {loss_tokens, kVocab};
+  const BenchOperand gate_up = {{N, 2 * kFfn}, model}, act = {{N, kFfn}, model};
+  const BenchOperand x = {rows, model}, gain = {{kWidth}, model}, per_token = {{N}}, parameters = {{parameter_count}};
+  const BenchOperand changed_parameters = {{parameter_count}, kF32, 2}, tokens = {{N}, kInt};
   return {
       {"rms_norm",
        {x, per_token, x, gain},
@@ -53,7 +53,7 @@ std::vector<Op> ops(Dtype model) {
       {"swiglu backward", {gate_up, act, gate_up}, [](const Tensors& t, Arena&) { swiglu_backward(t[0], t[1], t[2]); }},
       {"add", {x, x, x}, [](const Tensors& t, Arena&) { add(t[0], t[1], t[2]); }},
       {"cross_entropy",
-       {{{kLossTokens}}, {{kLossTokens}, kInt}, {logits, kF32, f32 ? 2 : 1}, {f32 ? Shape{0} : logits, model}},
+       {{{loss_tokens}}, {{loss_tokens}, kInt}, {logits, kF32, f32 ? 2 : 1}, {f32 ? Shape{0} : logits, model}},
        [f32](const Tensors& t, Arena&) {
          cross_entropy(t[0], f32 ? t[2] : t[3], t[2], t[1], LossGradient::kYes, 1.0f);
        }},
@@ -67,17 +67,17 @@ std::vector<Op> ops(Dtype model) {
         changed_parameters,
         changed_parameters,
         parameters,
-        {f32 ? Shape{0} : Shape{kParameters}, model}},
+        {f32 ? Shape{0} : Shape{parameter_count}, model}},
        [f32](const Tensors& t, Arena&) {
          adamw(f32 ? t[0] : t[4], t[0], t[1], t[2], t[3], {1e-3f, 0.9f, 0.95f, 1e-8f, 0.1f, 1.0f, 10});
        }},
   };
 }
 
-// Every row of the embedding once, in an order that no hardware foresees.
+// Tokens: every row of an embedding of as many rows once, in an order that no hardware foresees.
 void fill(TensorView x) {
   if (x.dtype() != Dtype::kI32) return fill_for_benchmark(x);
-  for (int64_t i = 0; i < x.numel(); ++i) x.data<int32_t>()[i] = static_cast<int32_t>(i * 7919 % kTokens);
+  for (int64_t i = 0; i < x.numel(); ++i) x.data<int32_t>()[i] = static_cast<int32_t>(i * 7919 % x.numel());
 }
 
 void measure(const Op& op, const BenchOptions& options, BenchReport& report) {
@@ -102,13 +102,13 @@ void measure(const Op& op, const BenchOptions& options, BenchReport& report) {
 
 }  // namespace
 
-void bench_ops(const BenchOptions& options) {
+void bench_ops(const BenchOpsOptions& options) {
   cpu::choose_isa(options.isa);
   cpu::set_num_threads(options.threads);
   const Dtype dtype = bench_dtype(options);
   BenchReport report(options);
   report.begin(measure_copy_rate(options.threads));
-  for (const Op& op : ops(dtype)) measure(op, options, report);
+  for (const Op& op : ops(options.tokens, dtype)) measure(op, options, report);
   report.finish();
 }
 

@@ -52,7 +52,10 @@ struct BenchGemmOptions : BenchOptions {
 };
 void bench_gemm(const BenchGemmOptions& options);
 
-void bench_ops(const BenchOptions& options);
+struct BenchOpsOptions : BenchOptions {
+  int64_t tokens = 16384;  // by default so many that every tensor is larger than a cache
+};
+void bench_ops(const BenchOpsOptions& options);
 
 // On the ranks that it is started with; threads are those of each, 0: as many as it has cores.
 struct BenchOnRanksOptions : BenchOptions {

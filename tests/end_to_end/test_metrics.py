@@ -12,6 +12,9 @@ VALIDATION_FIELDS = ["step", "val_loss", "val_loss_by_position"]
 ROW_FIELDS = ["name", "shape", "dtype", "isa", "threads", "gflops", "fraction", "wall_seconds", "cpu_seconds",
               "contended"]
 
+OPS = ["rms_norm", "rms_norm backward", "rope", "swiglu", "swiglu backward", "add", "cross_entropy", "embedding",
+       "embedding backward", "sum_of_squares", "adamw"]
+
 
 class Metrics(annulus.TestCase):
     def test_every_field(self):
@@ -74,6 +77,33 @@ class Benchmark(annulus.TestCase):
             self.assertTrue(0 < row["wall_seconds"] and math.isfinite(row["gflops"]), row)
             self.assertIn(row["contended"], (True, False))
             self.assertIn(row["shape"], result.out)
+
+    def test_products_and_ops(self):
+        path = self.directory / "rows.json"
+        for dtype in ("f32", "bf16"):
+            with self.subTest(dtype):
+                options = ["--repeat=1", f"--dtype={dtype}", f"--json={path}"]
+                result = annulus.run(["bench", "gemm", "--tokens=7", "--width=64", *options])
+                self.assertDone(result)
+                rows = json.loads(path.read_text())["rows"]
+                layers = ["in64 out192", "in64 out64", "in64 out384", "in192 out64"]
+                self.assertEqual([(row["name"], row["shape"]) for row in rows],
+                                 [(name, f"M7 {layer}") for layer in layers for name in ("forward NT", "dx NN", "dW TN")])
+                for row in rows:
+                    self.assertEqual(sorted(row), sorted(ROW_FIELDS))
+                    self.assertEqual(row["dtype"], dtype)
+                    self.assertTrue(0 < row["gflops"] and row["fraction"] <= 1, row)
+                worst = min(rows, key=lambda row: row["fraction"])
+                self.assertIn(f"worst: {worst['name']} {worst['shape']}", result.out)
+
+                result = annulus.run(["bench", "ops", "--tokens=70", *options])
+                self.assertDone(result)
+                report = json.loads(path.read_text())
+                self.assertEqual([row["name"] for row in report["rows"]], OPS)
+                for row in report["rows"]:
+                    self.assertAlmostEqual(row["fraction"], row["gigabytes_per_second"] / report["copy_gigabytes_per_second"],
+                                           delta=1e-3)
+        self.assertFails(annulus.run(["bench", "gemm", "--dtype=f16"]), 64, "--dtype=f16", "f32 or bf16")
 
     def test_ring(self):
         """Every way of doing the same work is measured, and compared with the ring; messages also with their traffic."""
