@@ -195,6 +195,8 @@ template <class T>
       const Word<T>* b = rows + first * padded + d;
       if (padded - d >= kGroup)
         add_columns<T, kRows, kRegs>(target + j * width + d, width, a, b, padded, depth, width - d);
+      else if (padded - d == 2 * Simd::kLanes)
+        add_columns<T, kRows, 2>(target + j * width + d, width, a, b, padded, depth, width - d);
       else
         for (int64_t column = d; column < padded; column += Simd::kLanes)
           add_columns<T, kRows, 1>(target + j * width + column, width, a, b + column - d, padded, depth,
