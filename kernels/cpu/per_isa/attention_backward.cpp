@@ -4,14 +4,12 @@
 // fixed order, so that the sums have the same bits in every run. Scores are in units of log 2.
 #include <sched.h>
 
-#include <cstring>
-
 #include "kernels/cpu/attention_calls.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/per_isa/attention_backward_item.h"
 #include "kernels/cpu/per_isa/kernels.h"
 #include "kernels/cpu/per_isa/lanes.h"
 #include "kernels/cpu/per_isa/micro_kernel.h"
-#include "kernels/cpu/per_isa/pack.h"
 #include "kernels/cpu/per_isa/panels.h"
 
 namespace annulus::cpu::ANNULUS_ISA {
@@ -25,17 +23,6 @@ constexpr int64_t kGroup = kRegs * Simd::kLanes;
 constexpr int64_t kRowGroups = kKeyBlock / kRowsAtOnce;
 constexpr int64_t kPanelFloats = 96 * 1024;  // the queries of a panel: a good part of a small L2
 static_assert(kKeyBlock % kKeysTogether == 0 && kKeysTogether % kRowsAtOnce == 0);
-
-// One query block of one head.
-template <class T>
-struct Item {
-  Word<T>*q_lanes, *dout_lanes;  // (D words, kQueryBlock), q in units of log 2 where scores are not scaled later
-  Word<T>*q_rows, *dout_rows;    // (kQueryBlock / kPerWord, D padded to lanes), q times the softmax scale likewise
-  float* dq_lanes;               // (Dqk, kQueryBlock)
-  float *maximum, *over_sum;     // (kQueryBlock), the two parts of lse, the second as 1 / sum
-  float* minus_delta;            // (kQueryBlock), times the softmax scale where scores are scaled later
-  const QueryBlock* block;
-};
 
 // The keys [begin, end) of one head as the products take them, row by row but for dq.
 template <class T>
@@ -55,7 +42,7 @@ struct Panel {
   Word<T>* ds_for_dq;      // (kKeyBlock / kPerWord, kQueryBlock); ds itself where words are floats
   float* p_now;            // (kRowsAtOnce, kGroup) of the rows at hand
   Word<T>* copied;         // room for a tile of keys and values that cannot be used in place
-  Item<T> items[kMostBlocksPerPanel];
+  BackwardItem<T> items[kMostBlocksPerPanel];
   int num_items;
 };
 
@@ -81,7 +68,7 @@ template <class T>
 
 // p = exp2(s - maximum) / sum, as forward weighted its values, and ds = p * (dp - delta), lanes are queries.
 template <class T, bool kMasked>
-[[gnu::noinline]] void scores_and_gradients(const Panel<T>& panel, const Item<T>& item, const KeyTile<T>& tile,
+[[gnu::noinline]] void scores_and_gradients(const Panel<T>& panel, const BackwardItem<T>& item, const KeyTile<T>& tile,
                                             int64_t begin, int64_t end, int64_t group, const BandSlice& slice) {
   constexpr int64_t kRowWords = kQueryBlock / kPerWord<T>;
   Reg maximum[kRegs], over_sum[kRegs], minus_delta[kRegs];
@@ -139,7 +126,7 @@ template <class T, bool kMasked>
 
 // dq^T[d][i] += sum_j k[j][d] * ds^T[j][i] for the keys [begin, end).
 template <class T>
-void add_dq(const Panel<T>& panel, const Item<T>& item, const KeyTile<T>& tile, int64_t begin, int64_t end,
+void add_dq(const Panel<T>& panel, const BackwardItem<T>& item, const KeyTile<T>& tile, int64_t begin, int64_t end,
             int64_t group) {
   const int64_t first = (begin - tile.begin) / kPerWord<T>, width = panel.call.dims.Dqk;
   const int64_t depth = (end - begin + kPerWord<T> - 1) / kPerWord<T>;
@@ -212,7 +199,7 @@ void wait_for_turn(const int32_t* turn, int32_t mine) {
 
 // What one slice lets one block of queries see of the tile. False if nothing: no sum was touched.
 template <class T>
-bool score_slice(const Panel<T>& panel, const Item<T>& item, const KeyTile<T>& tile, const BandSlice& slice,
+bool score_slice(const Panel<T>& panel, const BackwardItem<T>& item, const KeyTile<T>& tile, const BandSlice& slice,
                  GroupRange (&seen_by)[kRowGroups]) {
   const int64_t row0 = item.block->row0, rows = item.block->rows;
   bool any = false;
@@ -243,7 +230,7 @@ void visit_tile(const Panel<T>& panel, const KeyTile<T>& tile, int32_t* turn, in
   const AttentionDims& n = panel.call.dims;
   bool my_turn = false;
   for (int i = 0; i < panel.num_items; ++i) {
-    const Item<T>& item = panel.items[i];
+    const BackwardItem<T>& item = panel.items[i];
     for (int64_t s = item.block->slice_begin; s < item.block->slice_end; ++s) {
       GroupRange seen_by[kRowGroups];
       if (!score_slice(panel, item, tile, panel.call.slices[s], seen_by)) continue;
@@ -283,61 +270,6 @@ KeyTile<T> load_tile(const Panel<T>& panel, const T* keys, const T* values, int6
   return tile;
 }
 
-template <class T>
-int64_t item_floats(const AttentionDims& n) {
-  const int64_t operands = n.Dqk + n.Dv + padded_to_lanes(n.Dqk) + padded_to_lanes(n.Dv);
-  return kQueryBlock * (n.Dqk + operands / kPerWord<T> + 3);
-}
-
-template <class T>
-Item<T> carve_item(float* scratch, const AttentionDims& n, const QueryBlock& block) {
-  auto take = [&](int64_t floats) {
-    float* part = scratch;
-    scratch += floats;
-    return part;
-  };
-  auto take_words = [&](int64_t words) { return reinterpret_cast<Word<T>*>(take(words)); };
-  Item<T> item = {};
-  item.block = &block;
-  item.dq_lanes = take(n.Dqk * kQueryBlock);
-  item.q_lanes = take_words(n.Dqk / kPerWord<T> * kQueryBlock);
-  item.dout_lanes = take_words(n.Dv / kPerWord<T> * kQueryBlock);
-  item.q_rows = take_words(kQueryBlock / kPerWord<T> * padded_to_lanes(n.Dqk));
-  item.dout_rows = take_words(kQueryBlock / kPerWord<T> * padded_to_lanes(n.Dv));
-  item.maximum = take(kQueryBlock);
-  item.over_sum = take(kQueryBlock);
-  item.minus_delta = take(kQueryBlock);
-  return item;
-}
-
-template <class T>
-void load_queries(const Item<T>& item, const AttentionBackwardCall<T>& call, int64_t b, int64_t h) {
-  const AttentionDims& n = call.dims;
-  const int64_t rows = item.block->rows, row0 = item.block->row0, row_of_lse = (b * n.H + h) * n.Tq + row0;
-  const T *q = call.q.row(b, row0, h), *dout = call.dout.row(b, row0, h);
-  pack_lanes<T>(item.q_lanes, q, call.q.token_stride, rows, n.Dqk, log2_units(call.scale));
-  pack_lanes<T>(item.dout_lanes, dout, call.dout.token_stride, rows, n.Dv, 1.0f);
-  pack_rows<T>(item.q_rows, q, call.q.token_stride, rows, n.Dqk, call.scale);
-  pack_rows<T>(item.dout_rows, dout, call.dout.token_stride, rows, n.Dv, 1.0f);
-  std::memset(item.dq_lanes, 0, sizeof(float) * static_cast<size_t>(n.Dqk * kQueryBlock));
-  const float minus = Operands<T>::kScaleScores ? -call.scale : -1.0f;
-  for (int64_t i = 0; i < kQueryBlock; ++i) {
-    const float sum = i < rows ? call.lse[row_of_lse + n.B * n.H * n.Tq + i] : 0.0f;
-    const bool sees_nothing = sum == 0.0f;  // then p = 0, not NaN
-    item.maximum[i] = sees_nothing ? -kMinusInfinity : call.lse[row_of_lse + i];
-    item.over_sum[i] = sees_nothing ? 0.0f : 1.0f / sum;
-    item.minus_delta[i] = i < rows ? minus * call.delta[row_of_lse + i] : 0.0f;
-  }
-}
-
-template <class T>
-void add_to_dq(const Item<T>& item, const AttentionBackwardCall<T>& call, int64_t b, int64_t h) {
-  float* scale = item.maximum;  // no longer needed as that
-  for (int64_t i = 0; i < kQueryBlock; ++i) scale[i] = Operands<T>::kScaleScores ? 1.0f : call.scale;
-  float* dq = call.dq + b * call.dq_batch_stride + item.block->row0 * call.dq_token_stride + h * call.dims.Dqk;
-  unpack_lanes<true>(dq, call.dq_token_stride, item.dq_lanes, item.block->rows, call.dims.Dqk, scale);
-}
-
 // Blocks [first, first + count) of query head h of key/value head `kv_head`, whose turn this is.
 template <class T>
 void backward_panel(const AttentionBackwardCall<T>& call, int64_t kv_head, int64_t h, int64_t first, int64_t count,
@@ -361,7 +293,7 @@ void backward_panel(const AttentionBackwardCall<T>& call, int64_t kv_head, int64
   for (int64_t index = first + count - 1; index >= first; --index) {
     const QueryBlock& block = call.blocks[index];
     if (block.slice_begin == block.slice_end) continue;
-    Item<T>& item = panel.items[panel.num_items];
+    BackwardItem<T>& item = panel.items[panel.num_items];
     item = carve_item<T>(queries + panel.num_items * item_floats<T>(n), n, block);
     ++panel.num_items;
     load_queries(item, call, b, h);
