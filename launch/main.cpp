@@ -244,6 +244,8 @@ int run(const Work& command) {
   std::unique_ptr<Processes> processes;
   auto fail_alone = [&](const char* message, ExitCode code) {
     log::error(message);
+    // Whoever hangs, all wait for it in a chain: those whose time is up a little later name the next link.
+    if (code == ExitCode::kPeer) std::this_thread::sleep_for(std::chrono::seconds(1));
     if (processes) processes->abort(static_cast<int>(code));
     return static_cast<int>(code);
   };
