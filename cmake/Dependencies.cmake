@@ -11,15 +11,6 @@ find_package(Threads REQUIRED)
 find_package(OpenMP QUIET COMPONENTS CXX)
 annulus_require(OpenMP_CXX_FOUND "OpenMP (the thread pool)" "g++")
 
-# Debian's own dnnl-config.cmake also asks for the OpenCL development files, which we do not use: found by hand.
-find_path(DNNL_INCLUDE_DIR dnnl.hpp)
-find_library(DNNL_LIBRARY dnnl)
-annulus_require(DNNL_INCLUDE_DIR "oneDNN (matrix products)" "libdnnl-dev")
-annulus_require(DNNL_LIBRARY "oneDNN (matrix products)" "libdnnl-dev")
-add_library(DNNL::dnnl SHARED IMPORTED)
-set_target_properties(DNNL::dnnl PROPERTIES IMPORTED_LOCATION ${DNNL_LIBRARY}
-                                            INTERFACE_INCLUDE_DIRECTORIES ${DNNL_INCLUDE_DIR})
-
 find_package(fmt QUIET CONFIG)
 annulus_require(fmt_FOUND "fmt (text formatting)" "libfmt-dev")
 

@@ -78,7 +78,7 @@ if [[ -n $where ]]; then
   options+=(--leave-session-attached --bind-to none)  # annulus counts the ranks of each node and shares its cores out
   # ssh passes no variables on; these change how threads wait and where libraries are found.
   for name in $(compgen -e); do
-    case $name in OMP_* | GOMP_* | ONEDNN_* | DNNL_* | LD_LIBRARY_PATH) options+=(-x "$name") ;; esac
+    case $name in OMP_* | GOMP_* | LD_LIBRARY_PATH) options+=(-x "$name") ;; esac
   done
 else
   cores=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)

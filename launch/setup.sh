@@ -12,7 +12,6 @@ packages=(
   git              # the commit in --version
   libopenmpi-dev   # ranks as processes: headers
   openmpi-bin      # ranks as processes: mpirun
-  libdnnl-dev      # oneDNN: matrix products
   libhdf5-dev      # checkpoints, tensors from files
   libxxhash-dev    # digests of checkpoint files
   libsentencepiece-dev  # tokenizers: trains and runs them

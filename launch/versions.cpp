@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <mpi.h>
 
-#include "kernels/cpu/gemm.h"
 #include "runtime/hdf5_file.h"
 
 namespace annulus {
@@ -13,9 +12,8 @@ std::string library_versions() {
   int length = 0;
   MPI_Get_library_version(mpi, &length);
   const std::string text(mpi, static_cast<size_t>(length));
-  return fmt::format("oneDNN {}, {}, HDF5 {}, fmt {}.{}.{}", cpu::gemm_library_version(),
-                     text.substr(0, text.find(',')), hdf5_library_version(), FMT_VERSION / 10000,
-                     FMT_VERSION / 100 % 100, FMT_VERSION % 100);
+  return fmt::format("{}, HDF5 {}, fmt {}.{}.{}", text.substr(0, text.find(',')), hdf5_library_version(),
+                     FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100);
 }
 
 }  // namespace annulus

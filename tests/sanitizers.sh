@@ -11,7 +11,7 @@ tests=("$@")
 ((${#tests[@]} > 0)) || tests=(oracle_test kernels_test model_test comm_test runtime_test report_test checkpoint_test)
 
 # libgomp synchronises its threads by futexes that the thread sanitizer does not see, so every parallel loop of a team of
-# several (ours, and oneDNN's) would look like a race. Teams of one need no suppressions, which would hide races of ours
+# several would look like a race. Teams of one need no suppressions, which would hide races of ours
 # too. Ranks are threads all the same, and what they share is looked at; what threads of one team share is not. Addresses
 # are not randomised (setarch -R): this compiler's thread sanitizer cannot work with some of the random layouts.
 run_tsan() { OMP_NUM_THREADS=1 OMP_THREAD_LIMIT=1 TSAN_OPTIONS=halt_on_error=1 setarch -R "$1" --gtest_brief=1; }

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <atomic>
 
-#include "kernels/cpu/gemm.h"
 #include "runtime/core/error.h"
 
 namespace annulus::cpu {
@@ -61,10 +60,7 @@ const IsaKernels& kernels_of(std::string_view name) {
   fail(ExitCode::kUsage, "--isa=", name, " is not possible: this CPU and build have ", has, " (auto takes the first)");
 }
 
-void choose_isa(std::string_view name) {
-  chosen = &kernels_of(name);
-  if (name != "auto") limit_gemm_isa(name);
-}
+void choose_isa(std::string_view name) { chosen = &kernels_of(name); }
 
 const IsaKernels& isa_kernels() {
   const IsaKernels* kernels = chosen.load(std::memory_order_relaxed);

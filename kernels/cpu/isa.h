@@ -1,5 +1,5 @@
 #pragma once
-// Which instruction set this process computes with: chosen once, at start, for our kernels and for oneDNN alike.
+// Which instruction set this process computes with: chosen once, at start, for all kernels.
 #include <string>
 #include <string_view>
 #include <type_traits>

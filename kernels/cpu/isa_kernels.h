@@ -18,6 +18,24 @@ struct AdamwStep {
 /// Tokens whose part of the gain's gradient rms_norm_backward adds up in one row of C floats of its scratch.
 constexpr int64_t kTokensPerNormSum = 64;
 
+/// c (M, N) (+)= op(a) op(b), with op(a) (M, K) and op(b) (K, N); rows lie a_row, b_row, c_row elements apart.
+template <class T>
+struct GemmCall {
+  const T* a;
+  int64_t a_row;
+  bool transpose_a;
+  const T* b;
+  int64_t b_row;
+  bool transpose_b;
+  float* c_f32;  // where c is f32
+  Bf16* c_bf16;  // where it is bf16
+  bool rounds;   // the latter
+  int64_t c_row;
+  int64_t M, N, K;
+  bool accumulate;  // c is f32
+  float* scratch;   // gemm_scratch_words() of 32 bits
+};
+
 /// The kernels over activations and weights of one element type T, float or Bf16.
 template <class T>
 struct ElementKernels {
@@ -31,6 +49,8 @@ struct ElementKernels {
   void (*cross_entropy)(float* loss_N, T* dlogits_NV, const float* logits_NV, const int32_t* labels_N, int64_t N,
                         int64_t V, float gradient_scale);  // dlogits: null for no gradient
   void (*add)(T* sum, const T* a, const T* b, int64_t n);
+  int64_t (*gemm_scratch_words)(const GemmCall<T>&, int threads);
+  void (*gemm)(const GemmCall<T>&, int threads);
   void (*from_f32)(T* y, int64_t y_row, const float* x, int64_t x_row, int64_t rows, int64_t columns);
   void (*from_bf16)(T* y, int64_t y_row, const Bf16* x, int64_t x_row, int64_t rows, int64_t columns);
 

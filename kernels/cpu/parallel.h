@@ -1,5 +1,5 @@
 #pragma once
-// The one thread pool: OpenMP, which oneDNN brings. How many threads a rank uses, and where, is set once (set_team).
+// The one thread pool: OpenMP. How many threads a rank uses, and where, is set once (set_team).
 #include <omp.h>
 
 #include <cstdint>

@@ -7,7 +7,7 @@ import annulus_runner as annulus
 
 GOLDEN = annulus.ROOT / "tests" / "golden" / "checkpoint-v1"
 LOSS_OF_STEP_3 = 5.53677585817152  # when it was written; the step sees the loaded parameters and the place in the text
-RELATIVE = 1e-5  # oneDNN's bits differ between instruction sets (docs/NUMERICS.md)
+RELATIVE = 1e-5  # bits differ between instruction sets (docs/NUMERICS.md)
 
 
 class Golden(annulus.TestCase):

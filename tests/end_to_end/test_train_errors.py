@@ -668,7 +668,7 @@ class Pages(annulus.TestCase):
         result = annulus.run(["--version"])
         self.assertDone(result)
         self.assertRegex(result.out, r"^annulus \d+\.\d+\.\d+ \(\w+")  # the commit in brackets
-        for word in ("instruction sets", "plain", "oneDNN", "Open MPI", "HDF5"):
+        for word in ("instruction sets", "plain", "Open MPI", "HDF5"):
             self.assertIn(word, result.out)
 
 

@@ -57,7 +57,7 @@ TEST(Trainer, TwentyStepsOfAnyLayoutHaveTheSameLosses) {
 }
 
 // What this model's losses have been since it exists: a change that is meant to keep them must keep them on every
-// machine. The limit is what oneDNN's summation orders for different instruction sets may add up to over 20 steps.
+// machine. The limit is what the roundings of different instruction sets may add up to over 20 steps.
 TEST(Trainer, LossesAreThoseOfEarlierVersions) {
   const std::vector<double> golden = {5.56437456, 5.32299284, 4.89645833, 4.48781488, 4.07806168, 3.72380005,
                                       3.41630663, 3.18909018, 2.97324488, 2.83578350, 2.68533869, 2.51438262,

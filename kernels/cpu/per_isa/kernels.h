@@ -46,6 +46,10 @@ void attention_delta(float* delta_BHT, TokenRows<T> out, TokenRows<T> dout, int6
                      int64_t D);
 template <class T>
 void pack_values(T* block, TokenRows<T> v, int64_t B, int64_t K, int64_t tokens, int64_t D);
+template <class T>
+int64_t gemm_scratch_words(const GemmCall<T>& call, int threads);
+template <class T>
+void gemm(const GemmCall<T>& call, int threads);
 template <class To, class From>
 void convert(To* y, int64_t y_row, const From* x, int64_t x_row, int64_t rows, int64_t columns);
 

@@ -2,6 +2,7 @@
 // What the products of the attention kernels multiply: floats one by one, or bfloat16 in pairs where the CPU has an
 // instruction for that. A *word* is 32 bits, what is broadcast or lies in one lane: a float, or two bfloat16 that are
 // neighbours along the sum. Tensors of bfloat16 are widened to floats where there is no such instruction.
+#include "kernels/cpu/per_isa/element.h"
 #include "kernels/cpu/per_isa/exp2.h"
 #include "kernels/cpu/per_isa/simd.h"
 #include "runtime/core/bf16.h"
@@ -17,6 +18,17 @@ struct Floats {
   ANNULUS_INLINE Simd::Reg broadcast(const Word* p) { return Simd::set1(*p); }
   ANNULUS_INLINE Simd::Reg multiply_add(Simd::Reg a, Simd::Reg b, Simd::Reg c) { return Simd::fma(a, b, c); }
   ANNULUS_INLINE Simd::Reg power_of_two(Simd::Reg x) { return exp2(x); }
+  ANNULUS_INLINE void store(Word* p, Simd::Reg words) { Simd::store(p, words); }
+  /// The first n elements of a row of memory as words along it; zeros behind them. (bf16 is widened.)
+  template <class T>
+  ANNULUS_INLINE Simd::Reg words_of_row(const T* row, int64_t n) {
+    return load_first(row, n);
+  }
+  /// The words that the first n elements of neighbouring rows make; `last` of them is null where it is missing.
+  template <class T>
+  ANNULUS_INLINE Simd::Reg words_of_rows(const T* row, const T*, int64_t n) {
+    return load_first(row, n);
+  }
 };
 
 #if defined(__AVX512BF16__)
@@ -42,6 +54,15 @@ struct Bf16Pairs {
     return _mm512_castsi512_ps(_mm512_mask_blend_epi16(0xAAAAAAAA, low, high));
   }
   ANNULUS_INLINE void store(Word* p, Simd::Reg pairs) { _mm512_storeu_ps(p, pairs); }
+  ANNULUS_INLINE Simd::Reg words_of_row(const Bf16* row, int64_t n) {
+    const __mmask32 mask = n >= 32 ? 0xFFFFFFFFu : n <= 0 ? 0u : (1u << n) - 1;
+    return _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(mask, row));
+  }
+  ANNULUS_INLINE Simd::Reg words_of_rows(const Bf16* row, const Bf16* last, int64_t n) {
+    const __m512i below = _mm512_castps_si512(load_first(row, n));
+    const __m512i above = last ? _mm512_castps_si512(load_first(last, n)) : _mm512_setzero_si512();
+    return _mm512_castsi512_ps(_mm512_or_si512(above, _mm512_srli_epi32(below, 16)));
+  }
 };
 #endif
 

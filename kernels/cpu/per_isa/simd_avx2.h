@@ -14,6 +14,7 @@ struct Simd {
   using Lanes = __m256;
   static constexpr int kLanes = 8;
   static constexpr int kRowsPerTile = 4, kRegsPerTile = 3;  // 12 accumulators + 3 + 1 of 16 registers
+  static constexpr int kProductRows = kRowsPerTile, kProductRegs = kRegsPerTile;  // of matrix products
   static constexpr int kQueryBlock = 48;
 
   ANNULUS_INLINE Reg load(const float* p) { return _mm256_loadu_ps(p); }

@@ -13,6 +13,7 @@ struct Simd {
   using Lanes = __mmask16;
   static constexpr int kLanes = 16;
   static constexpr int kRowsPerTile = 8, kRegsPerTile = 2;  // 16 accumulators + 2 + 1 of 32 registers
+  static constexpr int kProductRows = 6, kProductRegs = 4;  // of matrix products: 24 accumulators + 4 + 1
   static constexpr int kQueryBlock = 64;
 
   ANNULUS_INLINE Reg load(const float* p) { return _mm512_loadu_ps(p); }

@@ -12,6 +12,7 @@ struct Simd {
   typedef int32_t Lanes __attribute__((vector_size(16)));  // all bits of a lane set: chosen
   static constexpr int kLanes = 4;
   static constexpr int kRowsPerTile = 4, kRegsPerTile = 2;  // the micro-kernel's accumulators (micro_kernel.h)
+  static constexpr int kProductRows = kRowsPerTile, kProductRegs = kRegsPerTile;  // of matrix products
   static constexpr int kQueryBlock = 64;
 
   ANNULUS_INLINE Reg load(const float* p) {
