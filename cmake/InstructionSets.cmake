@@ -17,7 +17,7 @@ function(add_instruction_sets target)
     target_compile_definitions(${target}_${set} PRIVATE ANNULUS_ISA=${set})
     # GCC 12 calls the undefined upper halves in its own intrinsics uninitialised.
     # Always -O3: the kernels are what the program spends its time in, in tests too.
-    target_compile_options(${target}_${set} PRIVATE -O3 -Wno-psabi -Wno-uninitialized -Wno-maybe-uninitialized ${flags_${set}})
+    target_compile_options(${target}_${set} PRIVATE -O3 -Wno-psabi -Wno-uninitialized $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized> ${flags_${set}})
     target_sources(${target} PRIVATE $<TARGET_OBJECTS:${target}_${set}>)
   endforeach()
 endfunction()

@@ -166,7 +166,7 @@ std::optional<std::string> refusal(Command command, const CapabilityChoice& choi
   for (const auto& [name, value] : choice) {
     const CapabilityAxis& axis = axis_of(name);
     const auto found = std::find_if(axis.values.begin(), axis.values.end(),
-                                    [&](const CapabilityValue& known) { return known.name == value; });
+                                    [&value = value](const CapabilityValue& known) { return known.name == value; });
     const std::string instead = listed(supported_values(name, command));
     if (found == axis.values.end())
       return concat("there is no ", name, " '", value, "' (", axis.option, "); use ", instead);

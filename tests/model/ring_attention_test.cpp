@@ -60,7 +60,7 @@ TEST(RingAttention, CrossAttentionPlacesQueriesAndKeysApart) {
     for (const std::string& placement : kPlacements) {
       const Mask mask = {{0, Sq, 0, Sk, -kUnbounded, kUnbounded}};
       const AttentionCase c = make_attention_case({1, Sq, Sk, 2, 2, 16, 16}, mask, 23);
-      run_ranks(4, [&](Group& ring) {
+      run_ranks(4, [&, Sq = Sq](Group& ring) {
         const RingRun run = run_ring(c, placement, "auto", ring);
         if (ring.rank() == 0) expect_exact(run.answer, c, label("cross", placement, 4, Sq));
       });

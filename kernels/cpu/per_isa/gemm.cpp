@@ -202,7 +202,7 @@ void multiply_group(const GemmCall<T>& call, const Plan& plan, int64_t row, int6
         const T* b = call.b + (call.transpose_b ? (column + n) * call.b_row + k : k * call.b_row + column + n);
         pack(own_panel, kPanel, 0, b, call.b_row, call.transpose_b, smaller(kPanel, columns - n), K);
       }
-      for (int64_t m = 0; m < rows;)
+      for (int64_t m = 0; m < rows; m += kTileRows)
         with_rows<kTileRows>(rows - m, [&](auto count) ANNULUS_ALWAYS {
           constexpr int kRows = decltype(count)::kCount;
           const int64_t at = (row + m) * call.c_row + column + n;
@@ -215,7 +215,6 @@ void multiply_group(const GemmCall<T>& call, const Plan& plan, int64_t row, int6
             if (is_last) to.out = call.c_bf16 + at;
           }
           multiply_tile<T, kRows>(to, rows_at(m), panel, words, columns - n);
-          m += kRows;
         });
     }
   }
