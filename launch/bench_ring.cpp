@@ -204,22 +204,23 @@ void RingBenchmark::report(bool backward) {
   if (find(kTraffic)) report_model(backward, ring);
 }
 
-// With t the time of the work, w that of the traffic and u the CPU time that the traffic takes from each rank (all
-// measured alone): the ring can take no less than t, than w, or than t + u. In tokens n per rank, t grows with n^2 and
-// w with n: w / t = n_min / n, and u / t = c n_min / n where c = u / w is the share of a core.
+// With t the time of a visit, w that of a hop and u the CPU time that a hop takes from each rank: a visit that hides a
+// hop can take no less than t, than w, or than t + u. In tokens n per rank, t grows with n^2 and w with n: w / t =
+// n_min / n, and u / t = c n_min / n where c = u / w is the share of a core. A pass has a visit more than it has hops.
 void RingBenchmark::report_model(bool backward, const Cost& ring) {
   const Cost traffic = median_cost(*find(kTraffic), backward), neither = median_cost(*find(kNeither), backward);
-  const double work = median_cost(*find(kNoRing), backward).wall;
+  const double work = median_cost(*find(kNoRing), backward).wall, visits = world_.size(), hops = visits - 1;
   const double taken = std::max(0.0, traffic.cpu - neither.cpu) / world_.size(), wire = traffic.wall - neither.wall;
-  const double model = std::min({1.0, work / wire, work / (work + taken)}), efficiency = work / ring.wall;
+  const double c = taken / wire, hidden = (work / visits) / (wire / hops);  // n / n_min
+  const double model = std::min({1.0, hidden, 1.0 / (1.0 + c / hidden)}), efficiency = work / ring.wall;
   const TransportCounters& sent = find(kTraffic)->ring->transport().counters();
   const double bytes =
       static_cast<double>(world_.sum(backward ? sent.bytes_sent_backward : sent.bytes_sent_forward, "the bytes sent"));
   log::inform(
       fmt::format("         model {:.1f} % (n / n_min = {:.3f}, c = {:.2f}): the ring reaches {:.1f} %, {:.1f} % "
                   "of it",
-                  100.0 * model, work / wire, taken / wire, 100.0 * efficiency, 100.0 * efficiency / model));
-  rows_.back().update({{"model", model}, {"of_model", efficiency / model}, {"c", taken / wire}, {"bytes_sent", bytes}});
+                  100.0 * model, hidden, c, 100.0 * efficiency, 100.0 * efficiency / model));
+  rows_.back().update({{"model", model}, {"of_model", efficiency / model}, {"c", c}, {"bytes_sent", bytes}});
 }
 
 void RingBenchmark::run() {

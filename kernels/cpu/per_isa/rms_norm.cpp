@@ -32,31 +32,23 @@ void forward_row(T* y, float* rstd, const T* x, const T* gain, int64_t C, float 
   });
 }
 
-// dgain += dy * x * rstd.
-template <class T>
-void add_to_dgain(float* dgain, const T* dy, const T* x, float rstd, int64_t C) {
-  const Simd::Reg scale = Simd::set1(rstd);
-  for_lanes(C, [&](int64_t c, int64_t count) ANNULUS_ALWAYS {
-    const Simd::Reg normed = Simd::mul(load_first(x + c, count), scale);
-    store_first(dgain + c, Simd::fma(load_first(dy + c, count), normed, load_first(dgain + c, count)), count);
-  });
-}
-
 void add_row(float* sum, const float* row, int64_t C) {
   for_lanes(C, [&](int64_t c, int64_t count) ANNULUS_ALWAYS {
     store_first(sum + c, Simd::add(load_first(sum + c, count), load_first(row + c, count)), count);
   });
 }
 
-// dx = rstd * (dy * gain - x * rstd * mean(dy * gain * x) * rstd) (+ add): no factor is as small as rstd^3, which
-// underflows where x is huge.
+// With n = x * rstd: dgain += dy * n, and dx = rstd * (dy * gain - n * mean(dy * gain * n)) (+ add). No factor is as
+// small as rstd^3, which underflows where x is huge. dx may overwrite add or dy.
 template <class T>
-void backward_row(T* dx, const T* dy, const T* x, float rstd, const T* gain, const T* add, int64_t C) {
+void backward_row(T* dx, float* dgain, const T* dy, const T* x, float rstd, const T* gain, const T* add, int64_t C) {
+  const Simd::Reg scale = Simd::set1(rstd);
   const float dot = sum_over(C, [&](int64_t c, int64_t count) ANNULUS_ALWAYS {
-    const Simd::Reg g = Simd::mul(load_first(dy + c, count), load_first(gain + c, count));
-    return Simd::mul(g, load_first(x + c, count));
+    const Simd::Reg d = load_first(dy + c, count), normed = Simd::mul(load_first(x + c, count), scale);
+    store_first(dgain + c, Simd::fma(d, normed, load_first(dgain + c, count)), count);
+    return Simd::mul(Simd::mul(d, load_first(gain + c, count)), normed);
   });
-  const Simd::Reg scale = Simd::set1(rstd), pull = Simd::set1(-dot * rstd / static_cast<float>(C) * rstd);
+  const Simd::Reg pull = Simd::set1(-dot / static_cast<float>(C) * rstd);
   for_lanes(C, [&](int64_t c, int64_t count) ANNULUS_ALWAYS {
     const Simd::Reg g = Simd::mul(load_first(dy + c, count), load_first(gain + c, count));
     const Simd::Reg normed = Simd::mul(load_first(x + c, count), scale);
@@ -75,7 +67,7 @@ void rms_norm_forward(T* y_NC, float* rstd_N, const T* x_NC, const T* gain_C, in
 
 // One pass: a thread takes kTokensPerNormSum tokens, whose part of the gain's gradient it adds up in a row of scratch
 // of its own. The rows are added in token order: the same bits for any number of threads, and short sums, whose
-// rounding error is small. A row's part of the gain comes first: dx may overwrite add or dy.
+// rounding error is small.
 template <class T>
 void rms_norm_backward(T* dx_NC, float* dgain_C, const T* dy_NC, const T* x_NC, const float* rstd_N, const T* gain_C,
                        const T* add_NC, int64_t N, int64_t C, float* scratch) {
@@ -84,10 +76,8 @@ void rms_norm_backward(T* dx_NC, float* dgain_C, const T* dy_NC, const T* x_NC, 
     float* sum = scratch + item * C;
     for_lanes(C, [&](int64_t c, int64_t count) ANNULUS_ALWAYS { store_first(sum + c, Simd::zero(), count); });
     const int64_t end = (item + 1) * kTokensPerNormSum < N ? (item + 1) * kTokensPerNormSum : N;
-    for (int64_t t = item * kTokensPerNormSum; t < end; ++t) {
-      add_to_dgain(sum, dy_NC + t * C, x_NC + t * C, rstd_N[t], C);
-      backward_row(dx_NC + t * C, dy_NC + t * C, x_NC + t * C, rstd_N[t], gain_C, add_NC + t * C, C);
-    }
+    for (int64_t t = item * kTokensPerNormSum; t < end; ++t)
+      backward_row(dx_NC + t * C, sum, dy_NC + t * C, x_NC + t * C, rstd_N[t], gain_C, add_NC + t * C, C);
   });
   for (int64_t item = 1; item < sums; ++item) add_row(scratch, scratch + item * C, C);
   if (sums > 0) add_row(dgain_C, scratch, C);
