@@ -19,7 +19,6 @@ using Reg = Simd::Reg;
 
 constexpr int kRegs = Simd::kRegsPerTile;
 constexpr int kRowsAtOnce = Simd::kRowsPerTile;
-constexpr int64_t kGroup = kRegs * Simd::kLanes;
 constexpr int64_t kRowGroups = kKeyBlock / kRowsAtOnce;
 constexpr int64_t kPanelFloats = 96 * 1024;  // the queries of a panel: a good part of a small L2
 static_assert(kKeyBlock % kKeysTogether == 0 && kKeysTogether % kRowsAtOnce == 0);
@@ -85,8 +84,8 @@ template <class T, bool kMasked>
     float* p_now = kPerWord<T> == 1 ? reinterpret_cast<float*>(p_row) + group : panel.p_now;
     constexpr int64_t kNowRow = kPerWord<T> == 1 ? kQueryBlock : kGroup;
     tile_product<Operands<T>, kRows, kRegs>(
-        tile.keys + at * panel.words_qk, panel.words_qk, 1, item.q_lanes + group, kQueryBlock, panel.words_qk,
-        [&](Reg(&s)[kRows][kRegs]) ANNULUS_ALWAYS {
+        tile.keys + at * panel.words_qk, panel.words_qk, 1, item.q_lanes + group * panel.words_qk, kGroup,
+        panel.words_qk, [&](Reg(&s)[kRows][kRegs]) ANNULUS_ALWAYS {
 #pragma GCC unroll 8
           for (int m = 0; m < kRows; ++m)
 #pragma GCC unroll 8
@@ -101,8 +100,8 @@ template <class T, bool kMasked>
             }
         });
     tile_product<Operands<T>, kRows, kRegs>(
-        tile.values + at * panel.words_v, panel.words_v, 1, item.dout_lanes + group, kQueryBlock, panel.words_v,
-        [&](Reg(&dp)[kRows][kRegs]) ANNULUS_ALWAYS {
+        tile.values + at * panel.words_v, panel.words_v, 1, item.dout_lanes + group * panel.words_v, kGroup,
+        panel.words_v, [&](Reg(&dp)[kRows][kRegs]) ANNULUS_ALWAYS {
 #pragma GCC unroll 8
           for (int m = 0; m < kRows; ++m)
 #pragma GCC unroll 8
@@ -179,14 +178,14 @@ template <class T>
       constexpr int64_t kGroupWords = kGroup / kPerWord<T>;
       const int64_t first = range.begin * kGroupWords, depth = range.end * kGroupWords - first;
       const Word<T>* a = weights + j * (kQueryBlock / kPerWord<T>)+first;
-      const Word<T>* b = rows + first * padded + d;
+      const Word<T>* b = rows + d / kGroup * kGroup * (kQueryBlock / kPerWord<T>)+first * kGroup;
       if (padded - d >= kGroup)
-        add_columns<T, kRows, kRegs>(target + j * width + d, width, a, b, padded, depth, width - d);
+        add_columns<T, kRows, kRegs>(target + j * width + d, width, a, b, kGroup, depth, width - d);
       else if (padded - d == 2 * Simd::kLanes)
-        add_columns<T, kRows, 2>(target + j * width + d, width, a, b, padded, depth, width - d);
+        add_columns<T, kRows, 2>(target + j * width + d, width, a, b, kGroup, depth, width - d);
       else
         for (int64_t column = d; column < padded; column += Simd::kLanes)
-          add_columns<T, kRows, 1>(target + j * width + column, width, a, b + column - d, padded, depth,
+          add_columns<T, kRows, 1>(target + j * width + column, width, a, b + column - d, kGroup, depth,
                                    width - column);
     });
 }

@@ -11,8 +11,8 @@ namespace annulus::cpu::ANNULUS_ISA {
 
 template <class T>
 struct BackwardItem {
-  Word<T>*q_lanes, *dout_lanes;  // (D words, kQueryBlock), q in units of log 2 where scores are not scaled later
-  Word<T>*q_rows, *dout_rows;    // (kQueryBlock / kPerWord, D padded to lanes), q times the softmax scale likewise
+  Word<T>*q_lanes, *dout_lanes;  // of pack_lanes(), q in units of log 2 where scores are not scaled later
+  Word<T>*q_rows, *dout_rows;    // of pack_rows(), q times the softmax scale likewise
   float* dq_lanes;               // (Dqk, kQueryBlock)
   float *maximum, *over_sum;     // (kQueryBlock), the two parts of lse, the second as 1 / sum
   float* minus_delta;            // (kQueryBlock), times the softmax scale where scores are scaled later
@@ -22,7 +22,7 @@ struct BackwardItem {
 /// Floats of scratch that carve_item() takes.
 template <class T>
 int64_t item_floats(const AttentionDims& n) {
-  const int64_t operands = n.Dqk + n.Dv + padded_to_lanes(n.Dqk) + padded_to_lanes(n.Dv);
+  const int64_t operands = n.Dqk + n.Dv + padded_to_groups(n.Dqk) + padded_to_groups(n.Dv);
   return kQueryBlock * (n.Dqk + operands / kPerWord<T> + 3);
 }
 
@@ -39,8 +39,8 @@ BackwardItem<T> carve_item(float* scratch, const AttentionDims& n, const QueryBl
   item.dq_lanes = take(n.Dqk * kQueryBlock);
   item.q_lanes = take_words(n.Dqk / kPerWord<T> * kQueryBlock);
   item.dout_lanes = take_words(n.Dv / kPerWord<T> * kQueryBlock);
-  item.q_rows = take_words(kQueryBlock / kPerWord<T> * padded_to_lanes(n.Dqk));
-  item.dout_rows = take_words(kQueryBlock / kPerWord<T> * padded_to_lanes(n.Dv));
+  item.q_rows = take_words(kQueryBlock / kPerWord<T> * padded_to_groups(n.Dqk));
+  item.dout_rows = take_words(kQueryBlock / kPerWord<T> * padded_to_groups(n.Dv));
   item.maximum = take(kQueryBlock);
   item.over_sum = take(kQueryBlock);
   item.minus_delta = take(kQueryBlock);

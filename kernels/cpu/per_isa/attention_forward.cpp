@@ -30,10 +30,9 @@ using Reg = Simd::Reg;
 
 constexpr int64_t kKeysPerTile = 128;
 constexpr int kRegs = Simd::kRegsPerTile;
-constexpr int64_t kGroup = kRegs * Simd::kLanes;  // queries that one micro-kernel call covers
-constexpr float kLazyRange = 10.0f;               // exponentials stay below 2^10
+constexpr float kLazyRange = 10.0f;  // exponentials stay below 2^10
 constexpr float kLowest = -3.4028234663852886e38f;
-static_assert(kQueryBlock % kGroup == 0 && kKeysPerTile % kKeysTogether == 0);
+static_assert(kKeysPerTile % kKeysTogether == 0);
 
 // How a group of queries takes its next tile.
 enum class Maximum : uint8_t { kUnknown, kLazy, kGrowing };
@@ -42,7 +41,7 @@ enum class Maximum : uint8_t { kUnknown, kLazy, kGrowing };
 template <class T>
 struct Item {
   float *out_lanes, *maximum, *sum;  // state: (Dv, kQueryBlock), (kQueryBlock), (kQueryBlock)
-  Word<T>* q_lanes;                  // (Dqk words, kQueryBlock)
+  Word<T>* q_lanes;                  // of pack_lanes()
   const QueryBlock* block;
   int64_t head;  // query head
   Maximum next[kQueryBlock / kGroup];
@@ -125,7 +124,7 @@ template <class T, bool kMasked, bool kLazy>
                      kRows * panel.width_v / kPerWord<T>);
     }
     tile_product<Operands<T>, kRows, kRegs>(
-        words, panel.key_words, 1, item.q_lanes + group, kQueryBlock, panel.key_words,
+        words, panel.key_words, 1, item.q_lanes + group * panel.key_words, kGroup, panel.key_words,
         [&](Reg(&s)[kRows][kRegs]) ANNULUS_ALWAYS {
           take_scores<T, kMasked>(s, r, panel, slice, key, lane_row);
 #pragma GCC unroll 8
