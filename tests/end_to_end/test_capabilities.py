@@ -166,30 +166,31 @@ class Train(Rows):
 class Values(annulus.TestCase):
     """The references above are runs of annulus: here every value is seen to do something, and none something else."""
 
-    def last_loss(self, name, **changes):
+    def numbers(self, name, **changes):
+        """Losses and gradient norms. (Positions that go on differ from those that restart by rounding alone.)"""
         changes = {key.replace("__", "."): value for key, value in changes.items()}
         run = TinyRun(self.directory / name, {"data.path": "text.jsonl", "model.vocab": 257, "model.heads": 4,
                                               "model.kv_heads": 4, "train.steps": 7, **changes})
         write_data(run.directory)
         self.assertDone(run.train())
-        return run.metrics()[-1]["loss"]
+        return tuple(line[key] for line in run.metrics() for key in ("loss", "grad_norm"))
 
     def test_they_differ(self):
-        losses = {
-            "plain": self.last_loss("plain"),
-            "gqa": self.last_loss("gqa", model__kv_heads=2), "mqa": self.last_loss("mqa", model__kv_heads=1),
-            "causal": self.last_loss("causal", data__document_mask=False),
-            "go on": self.last_loss("go on", data__restart_positions=False),
-            "untied": self.last_loss("untied", model__tie_embeddings=False),
-            "tokens": self.last_loss("tokens", data__path="text.bin", data__end_of_document=256),
-            "text": self.last_loss("text", data__path="text.txt"),
-            "linear": self.last_loss("linear", train__schedule="linear"),
-            "wsd": self.last_loss("wsd", train__schedule="wsd", train__decay_steps=3),
-            "constant": self.last_loss("constant", train__schedule="constant")}
-        self.assertEqual(len(set(losses.values())), len(losses), losses)
+        found = {
+            "plain": self.numbers("plain"),
+            "gqa": self.numbers("gqa", model__kv_heads=2), "mqa": self.numbers("mqa", model__kv_heads=1),
+            "causal": self.numbers("causal", data__document_mask=False),
+            "go on": self.numbers("go on", data__restart_positions=False),
+            "untied": self.numbers("untied", model__tie_embeddings=False),
+            "tokens": self.numbers("tokens", data__path="text.bin", data__end_of_document=256),
+            "text": self.numbers("text", data__path="text.txt"),
+            "linear": self.numbers("linear", train__schedule="linear"),
+            "wsd": self.numbers("wsd", train__schedule="wsd", train__decay_steps=3),
+            "constant": self.numbers("constant", train__schedule="constant")}
+        self.assertEqual(len(set(found.values())), len(found), found)
 
     def test_the_same_documents_in_another_file(self):
-        self.assertEqual(self.last_loss("jsonl"), self.last_loss("megatron", data__path="mega.bin"))
+        self.assertEqual(self.numbers("jsonl"), self.numbers("megatron", data__path="mega.bin"))
 
 
 # ---- what is refused
