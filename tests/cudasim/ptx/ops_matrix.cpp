@@ -93,14 +93,19 @@ void scatter_d(Warp& warp, const Op& op, const Tile& tile, LaneMask lanes) {
   }
 }
 
+// Eight rows at a time: their sums do not wait for one another, and fit the vector registers.
 template <int K>
 void multiply(Tile& tile) {
-  for (int row = 0; row < kRows; ++row) {
-    float sum[kColumns];
-    std::memcpy(sum, tile.c[row], sizeof(sum));
-    for (int k = 0; k < K; ++k)
-      for (int column = 0; column < kColumns; ++column) sum[column] = sum[column] + tile.a[row][k] * tile.b[k][column];
-    std::memcpy(tile.c[row], sum, sizeof(sum));
+  for (int first = 0; first < kRows; first += 8) {
+    float sum[8][kColumns];
+    std::memcpy(sum, tile.c[first], sizeof(sum));
+    for (int k = 0; k < K; ++k) {
+#pragma GCC unroll 8
+      for (int row = 0; row < 8; ++row)
+        for (int column = 0; column < kColumns; ++column)
+          sum[row][column] = std::fma(tile.a[first + row][k], tile.b[k][column], sum[row][column]);
+    }
+    std::memcpy(tile.c[first], sum, sizeof(sum));
   }
 }
 
