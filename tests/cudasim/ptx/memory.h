@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace annulus::cudasim {
+
+/// What is known of one byte of memory. The values are bits so that eight bytes are tested at once.
+enum ByteState : uint8_t { kUnwritten = 0, kWritten = 1, kInFlight = 2, kOutside = 3 };
+
+/// A stretch of memory with the state of each of its bytes.
+struct Region {
+  std::string name;
+  uint64_t base = 0;  // address of its first byte
+  uint64_t size = 0;
+  bool writable = true, live = true;
+  std::vector<uint8_t> data, state;
+
+  Region(std::string region_name, uint64_t base_address, uint64_t bytes);
+  bool holds(uint64_t address, uint64_t bytes) const {
+    return address - base <= size && bytes <= size - (address - base);
+  }
+  void forget();  // nobody has written it
+};
+
+/// Bytes of every region that nobody wrote hold this: a NaN in every floating point format.
+inline constexpr uint8_t kPoison = 0xff;
+
+/// Where generic addresses of the small spaces begin; no address here is one of the host's.
+inline constexpr uint64_t kGlobalWindow = 0x00d0'0000'0000'0000, kSharedWindow = 0x00e0'0000'0000'0000,
+                          kLocalWindow = 0x00f0'0000'0000'0000, kParamWindow = 0x00f8'0000'0000'0000;
+
+/// The memory of one device. Each allocation lies 2^36 bytes from the next, so an index that is wrong by little hits
+/// nothing, and an address that was freed is never given out again.
+class Memory {
+ public:
+  uint64_t allocate(uint64_t bytes, const std::string& name);
+  void release(uint64_t address);
+  /// From and to the host. Throw std::out_of_range outside an allocation; read throws std::logic_error at bytes that
+  /// nobody wrote.
+  void write(uint64_t address, const void* from, uint64_t bytes);
+  void read(void* to, uint64_t address, uint64_t bytes) const;
+
+  template <class T>
+  uint64_t upload(const std::vector<T>& values, const std::string& name) {
+    const uint64_t address = allocate(values.size() * sizeof(T), name);
+    write(address, values.data(), values.size() * sizeof(T));
+    return address;
+  }
+  template <class T>
+  std::vector<T> download(uint64_t address, uint64_t count) const {
+    std::vector<T> values(count);
+    read(values.data(), address, count * sizeof(T));
+    return values;
+  }
+
+  /// The allocation whose 2^36 bytes hold the address, or null.
+  Region* find(uint64_t address) const {
+    const uint64_t slot = (address - kGlobalWindow) >> kSlotBits;
+    return slot < regions_.size() ? regions_[slot].get() : nullptr;
+  }
+  /// "4 bytes past the end of x (400 bytes at 0x...)"
+  std::string describe(uint64_t address) const;
+
+ private:
+  static constexpr int kSlotBits = 36;
+  Region& checked(uint64_t address, uint64_t bytes, const char* what) const;
+  std::vector<std::unique_ptr<Region>> regions_;
+};
+
+/// How the address lies to the region: "4 bytes past the end of x (400 bytes at 0x...)".
+std::string relation(const Region& region, uint64_t address);
+
+}  // namespace annulus::cudasim

@@ -1,0 +1,139 @@
+// Loads, stores and prefetches in every space, single and as vectors.
+
+#include <array>
+#include <cstring>
+
+#include "tests/cudasim/ptx/families.h"
+#include "tests/cudasim/ptx/lanes.h"
+
+namespace annulus::cudasim {
+namespace {
+
+template <class T>
+void put(Warp& warp, const Op& op, int operand, LaneMask lanes, const T* values, int stride) {
+  // A register may be wider than what is loaded: signed values are extended with their sign.
+  if (op.wide >> operand & 1) {
+    write<uint64_t>(
+        warp, op, lanes, [&](int lane) { return static_cast<uint64_t>(values[lane * stride]); }, operand);
+  } else {
+    write<uint32_t>(
+        warp, op, lanes, [&](int lane) { return static_cast<uint32_t>(values[lane * stride]); }, operand);
+  }
+}
+
+// ld d.. [a]: the registers, then the address
+template <class T, int kCount>
+void load(Warp& warp, const Op& op, LaneMask lanes) {
+  Addresses at;
+  warp.addresses(op, kCount, lanes, at);
+  warp.count(op, at, lanes, sizeof(T) * kCount);
+  alignas(16) T values[kLanes * kCount] = {};
+  for (LaneMask left = lanes; left != 0; left &= left - 1) {
+    const int lane = std::countr_zero(left);
+    const Bytes bytes = warp.reach(op, lane, at.of[lane], sizeof(T) * kCount, MemoryAccess::Kind::kRead);
+    std::memcpy(values + lane * kCount, bytes.data, sizeof(T) * kCount);
+  }
+  for (int i = 0; i < kCount; ++i) put<T>(warp, op, i, lanes, values + i, kCount);
+}
+
+// st [a], b..
+template <class T, int kCount>
+void store(Warp& warp, const Op& op, LaneMask lanes) {
+  Addresses at;
+  warp.addresses(op, 0, lanes, at);
+  warp.count(op, at, lanes, sizeof(T) * kCount);
+  for (LaneMask left = lanes; left != 0; left &= left - 1) {
+    const int lane = std::countr_zero(left);
+    T values[kCount];
+    for (int i = 0; i < kCount; ++i) values[i] = static_cast<T>(warp.bits(op, i + 1, lane));
+    const Bytes bytes = warp.reach(op, lane, at.of[lane], sizeof(T) * kCount, MemoryAccess::Kind::kWrite);
+    std::memcpy(bytes.data, values, sizeof(T) * kCount);
+    std::memset(bytes.state, kWritten, sizeof(T) * kCount);
+  }
+}
+
+int vector_of(const Instruction& in) { return in.has("v2") ? 2 : in.has("v4") ? 4 : 1; }
+
+template <class T>
+Handler load_of(int count) {
+  if (count == 4) {
+    if constexpr (sizeof(T) <= 4) return load<T, 4>;
+    return nullptr;
+  }
+  return count == 2 ? load<T, 2> : load<T, 1>;
+}
+template <class T>
+Handler store_of(int count) {
+  if (count == 4) {
+    if constexpr (sizeof(T) <= 4) return store<T, 4>;
+    return nullptr;
+  }
+  return count == 2 ? store<T, 2> : store<T, 1>;
+}
+
+bool prepare_load(const Instruction& in, Op& op) {
+  const int count = vector_of(in);
+  const bool sign = is_signed_integer(in.type());
+  switch (size_of(in.type())) {
+    case 1:
+      op.run = sign ? load_of<int8_t>(count) : load_of<uint8_t>(count);
+      break;
+    case 2:
+      op.run = sign ? load_of<int16_t>(count) : load_of<uint16_t>(count);
+      break;
+    case 4:
+      op.run = sign ? load_of<int32_t>(count) : load_of<uint32_t>(count);
+      break;
+    case 8:
+      op.run = load_of<uint64_t>(count);
+      break;
+    default:
+      break;
+  }
+  return op.run != nullptr && op.operand_count == static_cast<uint32_t>(count) + 1;
+}
+
+bool prepare_store(const Instruction& in, Op& op) {
+  const int count = vector_of(in);
+  switch (size_of(in.type())) {
+    case 1:
+      op.run = store_of<uint8_t>(count);
+      break;
+    case 2:
+      op.run = store_of<uint16_t>(count);
+      break;
+    case 4:
+      op.run = store_of<uint32_t>(count);
+      break;
+    case 8:
+      op.run = store_of<uint64_t>(count);
+      break;
+    default:
+      break;
+  }
+  return op.run != nullptr && op.operand_count == static_cast<uint32_t>(count) + 1;
+}
+
+bool prepare_prefetch(const Instruction&, Op& op) {
+  op.run = [](Warp&, const Op&, LaneMask) {};  // a hint, which may even name memory that is not there
+  return true;
+}
+
+// Where caches matter to no result: policies, hints, and orders that sequential execution keeps anyway.
+constexpr std::string_view kModifiers =
+    " generic global const shared shared::cta local param v2 v4 ca cg cs lu cv wb wt nc volatile weak relaxed acquire "
+    "release cta gpu sys mmio L1::evict_normal L1::evict_unchanged L1::evict_first L1::evict_last L1::no_allocate "
+    "L2::64B L2::128B L2::256B L2::evict_last L2::evict_first L2::evict_normal ";
+
+constexpr std::array<Family, 5> kFamilies{
+    {{"ld", prepare_load, kModifiers},
+     {"ldu", prepare_load, kModifiers},
+     {"st", prepare_store, kModifiers},
+     {"prefetch", prepare_prefetch, " global local L1 L2 L2::evict_last L2::evict_normal "},
+     {"prefetchu", prepare_prefetch, " L1 "}}};
+
+}  // namespace
+
+std::span<const Family> memory_families() { return kFamilies; }
+
+}  // namespace annulus::cudasim
