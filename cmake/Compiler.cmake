@@ -8,6 +8,7 @@ endif()
 add_library(annulus_flags INTERFACE)
 target_compile_features(annulus_flags INTERFACE cxx_std_20)
 target_include_directories(annulus_flags INTERFACE ${PROJECT_SOURCE_DIR})
-target_compile_options(annulus_flags INTERFACE -Wall -Wextra -Wshadow -ffp-contract=off)
+target_compile_options(annulus_flags INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX,C>:-Wall -Wextra -Wshadow -ffp-contract=off>)  # of CUDA sources: Cuda.cmake
 set(CMAKE_CXX_EXTENSIONS OFF)
 

@@ -16,14 +16,14 @@ void adamw(TensorView weight, TensorView master, TensorView m, TensorView v, Con
   invariant(master.numel() == n && m.numel() == n && v.numel() == n && gradient.numel() == n, "adamw: sizes differ");
   if (weight.shape_only()) return;
   const auto t = static_cast<double>(o.step);
-  const cpu::AdamwStep step = {.learning_rate = o.learning_rate,
-                               .beta1 = o.beta1,
-                               .beta2 = o.beta2,
-                               .epsilon = o.epsilon,
-                               .weight_decay = o.weight_decay,
-                               .gradient_scale = o.gradient_scale,
-                               .correction1 = static_cast<float>(1.0 / (1.0 - std::pow(double{o.beta1}, t))),
-                               .correction2 = static_cast<float>(1.0 / (1.0 - std::pow(double{o.beta2}, t)))};
+  const AdamwStep step = {.learning_rate = o.learning_rate,
+                          .beta1 = o.beta1,
+                          .beta2 = o.beta2,
+                          .epsilon = o.epsilon,
+                          .weight_decay = o.weight_decay,
+                          .gradient_scale = o.gradient_scale,
+                          .correction1 = static_cast<float>(1.0 / (1.0 - std::pow(double{o.beta1}, t))),
+                          .correction2 = static_cast<float>(1.0 / (1.0 - std::pow(double{o.beta2}, t)))};
   cpu::isa_kernels().adamw(master.data<float>(), rounds ? weight.data<Bf16>() : nullptr, m.data<float>(),
                            v.data<float>(), gradient.data<float>(), n, step);
 }

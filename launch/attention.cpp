@@ -322,10 +322,9 @@ void AttentionRun::report() const {
 
 void attention_on(const AttentionCommand& options, Group& world) {
   agree(world, [&] {
-    require_supported(Command::kAttention, {{"placement", options.placement},
-                                            {"transport", options.transport},
-                                            {"dtype", options.dtype},
-                                            {"device", options.device}});
+    require_device(Command::kAttention, options.device);
+    require_supported(Command::kAttention,
+                      {{"placement", options.placement}, {"transport", options.transport}, {"dtype", options.dtype}});
     std::error_code none;
     require(!std::filesystem::equivalent(options.in, options.out, none), "'", options.out,
             "' is the input itself; give another path for the output");

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "comm/group.h"
+#include "launch/device.h"
 
 namespace annulus {
 
@@ -12,7 +13,7 @@ struct TrainOptions {
   std::vector<std::string> overrides;  // "--section.key=value"
   std::string resume;                  // "", "latest" or the path of a checkpoint
   bool print_config = false;           // print everything, defaults included, and stop
-  std::string device = "cpu";
+  DeviceOptions device;
 };
 void train(const TrainOptions& options, Group& processes);
 
@@ -27,7 +28,8 @@ void plan(const PlanOptions& options, Group& processes);
 
 struct AttentionCommand {
   std::string in, out;
-  std::string placement = "zigzag", dtype = "f32", device = "cpu", transport = "auto", isa = "auto";
+  std::string placement = "zigzag", dtype = "f32", transport = "auto", isa = "auto";
+  DeviceOptions device;
   int threads = 0, in_process_ranks = 0, repeat = 1;
   double timeout_seconds = 600.0;
 };

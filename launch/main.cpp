@@ -50,6 +50,12 @@ CLI::Validator number_in(double least, double most) {
           fmt::format("FLOAT in [{} - {}]", least, most)};
 }
 
+void add_device(CLI::App& app, DeviceOptions& options, Command command) {
+  app.add_option("--device", options.device, values_of("device", command))->capture_default_str();
+  app.add_option("--cuda-plugin", options.cuda_plugin,
+                 "Of --device=cuda: the path of libannulus_cuda.so; otherwise it is looked for beside the program");
+}
+
 void add_train(CLI::App& app, Work& command) {
   auto* sub =
       app.add_subcommand("train", "Train a model: the run described by CONFIG.toml, on the ranks it is started with");
@@ -72,7 +78,7 @@ void add_train(CLI::App& app, Work& command) {
           options->overrides.push_back("--" + key + "=" + value);
         },
         "The same as --" + std::string(key));
-  sub->add_option("--device", options->device, values_of("device", Command::kTrain))->capture_default_str();
+  add_device(*sub, options->device, Command::kTrain);
   sub->allow_extras();
   sub->footer(
       "Any key of the config can be given as --section.key=value:\n"
@@ -128,7 +134,7 @@ void add_attention(CLI::App& app, Work& command) {
       ->required();
   sub->add_option("--placement", o->placement, values_of("placement"))->capture_default_str();
   sub->add_option("--dtype", o->dtype, values_of("dtype"))->capture_default_str();
-  sub->add_option("--device", o->device, values_of("device"))->capture_default_str();
+  add_device(*sub, o->device, Command::kAttention);
   sub->add_option("--transport", o->transport, values_of("transport"))->capture_default_str();
   sub->add_option("--in-process-ranks", o->in_process_ranks, "Run this many ranks as threads of one process")
       ->check(CLI::Range(0, 65536));
@@ -222,9 +228,16 @@ void add_sample(CLI::App& app, Work& command) {
   sub->callback([=, &command] { command = [=](Group& processes) { sample(*o, processes); }; });
 }
 
-std::string version_page() {
-  return fmt::format("annulus {}\ninstruction sets of this CPU: {}\nlibraries: {}\n", version_text(), isa_names(),
-                     library_versions());
+std::string version_page(const std::string& cuda_plugin) {
+  return fmt::format("annulus {}\ninstruction sets of this CPU: {}\nlibraries: {}\n{}", version_text(), isa_names(),
+                     library_versions(), device_page(cuda_plugin));
+}
+
+// The path of the plugin stands first: options are read in the order in which they are added.
+void add_version(CLI::App& app) {
+  auto cuda_plugin = std::make_shared<std::string>();
+  CLI::Option* path = app.add_option("--cuda-plugin", *cuda_plugin, "Of --version: the path of libannulus_cuda.so");
+  path->needs(app.set_version_flag("--version", [cuda_plugin] { return version_page(*cuda_plugin); }));
 }
 
 // All ranks come here. Rank 0 speaks for them; the others stay until it has, because a launcher that sees one process
@@ -290,7 +303,7 @@ int main_of(int argc, char** argv) {
   mallopt(M_MMAP_THRESHOLD, 1 << 20);
   std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an error of that write, not the end of the run
   CLI::App app("annulus trains transformers on sequences too long for one device, by ring attention.", "annulus");
-  app.set_version_flag("--version", version_page);
+  add_version(app);
   const auto add_page = [&](const char* flag, std::string (*page)(), const char* what) {
     app.add_flag_callback(
         flag, [page] { throw CLI::CallForVersion(page(), 0); }, what);

@@ -209,7 +209,7 @@ void train_on(const Config& config, const TrainOptions& options, Group& world) {
 
 void train(const TrainOptions& options, Group& processes) {
   const Config config = agree(processes, [&] {
-    require_supported(Command::kTrain, {{"device", options.device}});
+    require_device(Command::kTrain, options.device);
     return read_config(options.config, options.overrides);
   });
   require_same(ExitCode::kUsage, "annulus " + version_text() + "\n" + config_text(config), "the config",

@@ -4,16 +4,11 @@
 // (kernels/*.h), which also say what each op computes. N counts tokens.
 #include <cstdint>
 
+#include "kernels/adamw_step.h"
 #include "kernels/cpu/attention_calls.h"
 #include "runtime/core/bf16.h"
 
 namespace annulus::cpu {
-
-struct AdamwStep {
-  float learning_rate, beta1, beta2, epsilon, weight_decay;
-  float gradient_scale;            // 1, or less when the global norm is clipped
-  float correction1, correction2;  // 1 / (1 - beta^t)
-};
 
 /// Tokens whose part of the gain's gradient rms_norm_backward adds up in one row of C floats of its scratch.
 constexpr int64_t kTokensPerNormSum = 64;
