@@ -45,7 +45,8 @@ extern "C" __global__ void histogram(unsigned* counts, const uint8_t* values, in
   __shared__ unsigned mine[256];
   for (int i = threadIdx.x; i < 256; i += blockDim.x) mine[i] = 0;
   __syncthreads();
-  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) atomicAdd(&mine[values[i]], 1u);
+  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x)
+    atomicAdd(&mine[values[i]], 1u);
   __syncthreads();
   for (int i = threadIdx.x; i < 256; i += blockDim.x) atomicAdd(&counts[i], mine[i]);
 }
@@ -90,14 +91,30 @@ extern "C" __global__ void calls_and_tables(float* out, const float* in, const i
   float value = in[i];
   if (i % 3 != 0) value = iterate(value, i % 5);
   switch (which[i]) {
-    case 0: value += 1; break;
-    case 1: value *= 3; break;
-    case 2: value = -value; atomicAdd(&calls, 1); break;
-    case 3: value = value / 7; break;
-    case 4: value = sqrtf(fabsf(value)); break;
-    case 5: value = 0; break;
-    case 6: value = value - 9; break;
-    default: value *= kTable[i & 3];
+    case 0:
+      value += 1;
+      break;
+    case 1:
+      value *= 3;
+      break;
+    case 2:
+      value = -value;
+      atomicAdd(&calls, 1);
+      break;
+    case 3:
+      value = value / 7;
+      break;
+    case 4:
+      value = sqrtf(fabsf(value));
+      break;
+    case 5:
+      value = 0;
+      break;
+    case 6:
+      value = value - 9;
+      break;
+    default:
+      value *= kTable[i & 3];
   }
   out[i] = value;
 }

@@ -34,8 +34,10 @@ extern "C" __global__ void barriers_apart(int* y) {
 
 extern "C" __global__ void shuffle_alone(int* y) {
   int value = threadIdx.x;
-  if (threadIdx.x < 8) value = __shfl_sync(0x0000ffffu, value, 3);  // lanes 8 to 15 never come
-  else if (threadIdx.x < 16) __syncthreads();
+  if (threadIdx.x < 8)
+    value = __shfl_sync(0x0000ffffu, value, 3);  // lanes 8 to 15 never come
+  else if (threadIdx.x < 16)
+    __syncthreads();
   y[threadIdx.x] = value;
 }
 

@@ -74,10 +74,10 @@ __device__ void product(float* c, const __nv_bfloat16* a, const __nv_bfloat16* b
 
 }  // namespace
 
-#define PRODUCT(name, wait, last_barrier)                                                                       \
-  extern "C" __global__ void __launch_bounds__(kThreads)                                                        \
-      name(float* c, const __nv_bfloat16* a, const __nv_bfloat16* b, int n, int k) {                            \
-    product<wait, last_barrier>(c, a, b, n, k);                                                                 \
+#define PRODUCT(name, wait, last_barrier)                                            \
+  extern "C" __global__ void __launch_bounds__(kThreads)                             \
+      name(float* c, const __nv_bfloat16* a, const __nv_bfloat16* b, int n, int k) { \
+    product<wait, last_barrier>(c, a, b, n, k);                                      \
   }
 PRODUCT(matrix_product, 1, true)
 PRODUCT(matrix_product_weak_wait, 2, true)
