@@ -14,7 +14,8 @@ struct Machine {
   Memory memory;
   LoadedModule module;
   explicit Machine(const std::string& text) : module(kHead + text, memory) {}
-  Statistics run(const Arguments& given, uint32_t threads = 32, const Options& options = {}) {
+  Statistics run(const Arguments& given, uint32_t threads = 32, Options options = {}) {
+    options.max_instructions = 1'000'000;  // a fault of the interpreter may be an endless loop
     return launch(module.kernel("k"), memory, {}, {threads}, given, options);
   }
 };
@@ -57,6 +58,19 @@ TEST(Machine, BracesAreScopes) {
   const uint64_t out = machine.memory.allocate(4, "out");
   machine.run(arguments(out), 1);
   EXPECT_EQ(machine.memory.download<uint32_t>(out, 1)[0], 43u);
+}
+
+// The lanes that wait stand before the one that they wait for, which would never have its turn if those behind always
+// went first.
+TEST(Machine, LanesThatWaitLetThoseAheadGoOn) {
+  Machine machine(
+      ".entry k(.param .u64 flag) {.reg .b32 %r<3>; .reg .b64 %rd1; .reg .pred %p<3>; ld.param.u64 %rd1, [flag];\n"
+      "mov.u32 %r1, %laneid; setp.eq.u32 %p1, %r1, 5; @%p1 bra SET;\n"
+      "SPIN: ld.volatile.global.u32 %r2, [%rd1]; setp.eq.u32 %p2, %r2, 0; @%p2 bra SPIN; ret;\n"
+      "SET: st.global.u32 [%rd1], %r1; ret; }");
+  const uint64_t flag = machine.memory.upload(std::vector<uint32_t>(1), "flag");
+  machine.run(arguments(flag));
+  EXPECT_EQ(machine.memory.download<uint32_t>(flag, 1)[0], 5u);
 }
 
 constexpr char kCopy[] = R"(.entry k(.param .u64 in, .param .u64 out) {
