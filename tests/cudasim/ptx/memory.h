@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <string>
@@ -25,6 +26,28 @@ struct Region {
   }
   void forget();  // nobody has written it
 };
+
+namespace detail {
+template <class Word>
+bool each_byte(const uint8_t* state, uint32_t bytes, Word mask, Word wanted) {
+  for (uint32_t at = 0; at < bytes; at += sizeof(Word)) {
+    Word word;
+    std::memcpy(&word, state + at, sizeof(Word));
+    if ((word & mask) != wanted) return false;
+  }
+  return true;
+}
+}  // namespace detail
+
+/// Whether `mask` of each state is `wanted`, for a number of bytes that is a power of two.
+inline bool all_bytes(const uint8_t* state, uint32_t bytes, uint8_t mask, uint8_t wanted) {
+  constexpr uint64_t kEach = 0x0101010101010101;
+  if (bytes >= 8) return detail::each_byte<uint64_t>(state, bytes, kEach * mask, kEach * wanted);
+  if (bytes == 4)
+    return detail::each_byte<uint32_t>(state, bytes, static_cast<uint32_t>(kEach * mask),
+                                       static_cast<uint32_t>(kEach * wanted));
+  return detail::each_byte<uint8_t>(state, bytes, mask, wanted);
+}
 
 /// Bytes of every region that nobody wrote hold this: a NaN in every floating point format.
 inline constexpr uint8_t kPoison = 0xff;

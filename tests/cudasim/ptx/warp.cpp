@@ -21,7 +21,9 @@ Warp::Warp(Block& block, uint32_t index)
       program_(block.launch().program),
       file_(program_.file_words),
       counters_(block.launch().counters),
+      shared_(&block.shared()),
       recent_(nullptr),
+      observed_(block.launch().options.observer != nullptr),
       local_("local memory", 0, uint64_t{program_.local_bytes} * kLanes) {
   fill_constants();
 }

@@ -67,7 +67,19 @@ class Warp {
   uint64_t bits(const Op& op, int operand, int lane) const;
   void addresses(const Op& op, int operand, LaneMask lanes, Addresses& out) const;
   /// Checks the access and says where its bytes are; throws DeviceFault.
-  Bytes reach(const Op& op, int lane, uint64_t address, uint32_t bytes, MemoryAccess::Kind kind);
+  Bytes reach(const Op& op, int lane, uint64_t address, uint32_t bytes, MemoryAccess::Kind kind) {
+    // What nearly every access is: in order, where the last one was, and nobody watches.
+    Region* const region = op.space == Space::kShared ? shared_ : op.space == Space::kGlobal ? recent_ : nullptr;
+    if (region != nullptr && !observed_ && (address & (bytes - 1)) == 0 && region->holds(address, bytes) &&
+        (kind == MemoryAccess::Kind::kRead || region->writable)) {
+      const Bytes found{region->data.data() + (address - region->base),
+                        region->state.data() + (address - region->base)};
+      if (kind == MemoryAccess::Kind::kWrite ? all_bytes(found.state, bytes, kInFlight, 0)
+                                             : all_bytes(found.state, bytes, kOutside, kWritten))
+        return found;
+    }
+    return reach_in(op, lane, op.space, address, bytes, kind, true);
+  }
   /// The same in one space, whatever the instruction names; `told`: the observer hears of it.
   Bytes reach_in(const Op& op, int lane, Space space, uint64_t address, uint32_t bytes, MemoryAccess::Kind kind,
                  bool told);
@@ -115,7 +127,9 @@ class Warp {
   size_t current_ = 0;
   LaneMask alive_ = 0;
   uint64_t alone_ = 0;  // instructions run by one fragment while others were ready
-  Region* recent_;      // the allocation of the last global access
+  Region* shared_;      // the block's
+  Region* recent_;      // the allocation of the last global access, which is not freed; or null
+  bool observed_;
   Region local_;
   AsyncCopies copies_;
 };

@@ -11,26 +11,6 @@
 namespace annulus::cudasim {
 namespace {
 
-template <class Word>
-bool each_byte(const uint8_t* state, uint32_t bytes, Word mask, Word wanted) {
-  for (uint32_t at = 0; at < bytes; at += sizeof(Word)) {
-    Word word;
-    std::memcpy(&word, state + at, sizeof(Word));
-    if ((word & mask) != wanted) return false;
-  }
-  return true;
-}
-
-// All of a power of two of bytes: `bits` of each are `wanted`.
-bool all_bytes(const uint8_t* state, uint32_t bytes, uint8_t bits, uint8_t wanted) {
-  constexpr uint64_t kEach = 0x0101010101010101;
-  if (bytes >= 8) return each_byte<uint64_t>(state, bytes, kEach * bits, kEach * wanted);
-  if (bytes == 4)
-    return each_byte<uint32_t>(state, bytes, static_cast<uint32_t>(kEach * bits),
-                               static_cast<uint32_t>(kEach * wanted));
-  return each_byte<uint8_t>(state, bytes, bits, wanted);
-}
-
 const char* verb(MemoryAccess::Kind kind) {
   return kind == MemoryAccess::Kind::kRead ? "reads" : kind == MemoryAccess::Kind::kWrite ? "writes" : "updates";
 }
@@ -58,10 +38,6 @@ void Warp::addresses(const Op& op, int operand, LaneMask, Addresses& out) const 
   } else {
     for (int lane = 0; lane < kLanes; ++lane) out.of[lane] = static_cast<uint32_t>(at[lane] + offset);
   }
-}
-
-Bytes Warp::reach(const Op& op, int lane, uint64_t address, uint32_t bytes, MemoryAccess::Kind kind) {
-  return reach_in(op, lane, op.space, address, bytes, kind, true);
 }
 
 Bytes Warp::reach_in(const Op& op, int lane, Space named, uint64_t address, uint32_t bytes, MemoryAccess::Kind kind,
