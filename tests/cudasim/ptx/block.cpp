@@ -29,6 +29,7 @@ void Block::start(uint64_t linear_index) {
   index_ = {static_cast<uint32_t>(linear_ % grid.x), static_cast<uint32_t>(linear_ / grid.x % grid.y),
             static_cast<uint32_t>(linear_ / grid.x / grid.y)};
   shared_.forget();
+  if (Observer* observer = launch_.options.observer) observer->on_block_begin(linear_, shared_.size);
   std::fill(std::begin(barriers_), std::end(barriers_), Barrier{});
   for (uint32_t i = 0; i < warps_.size(); ++i) {
     const uint32_t left = threads() - i * kLanes;
@@ -70,7 +71,7 @@ void Block::pass_if_complete(uint32_t barrier) {
   if (Observer* observer = launch_.options.observer) {
     std::vector<uint32_t> threads;
     for (const auto& warp : warps_) warp->add_waiting(barrier, threads);
-    observer->on_meeting(linear_, threads);
+    observer->on_barrier(linear_, barrier, threads);
   }
   state = {0, 0, {}, state.votes};
   for (const auto& warp : warps_) warp->pass_barrier(barrier);

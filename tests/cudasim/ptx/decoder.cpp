@@ -53,6 +53,15 @@ std::string prepare(const Instruction& in, Op& op) {
   return complaint;
 }
 
+uint8_t order_of(const Instruction& in) {
+  const bool fence = in.opcode == "fence" || in.opcode == "membar", both = fence || in.has("acq_rel");
+  const bool acquires = both || in.has("acquire"), releases = both || in.has("release");
+  const bool strong =
+      acquires || releases || in.opcode == "atom" || in.opcode == "red" || in.has("volatile") || in.has("relaxed");
+  return static_cast<uint8_t>((strong ? kStrong : 0) | (acquires ? kAcquire : 0) | (releases ? kRelease : 0) |
+                              (in.has("cta") ? kBlockScope : 0));
+}
+
 class Decoder {
  public:
   Decoder(const Module& module, const Function& kernel, const std::map<std::string, uint64_t>& addresses)
@@ -119,6 +128,7 @@ class Decoder {
     op.line = in.line;
     op.source = in.source;
     op.text = in.text();
+    op.order = order_of(in);
     if (in.guard >= 0) op.guard = frame.registers[static_cast<size_t>(in.guard)];
     op.guard_flip = in.guard_negated ? kAllLanes : 0;
     return op;

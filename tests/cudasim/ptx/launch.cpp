@@ -68,6 +68,7 @@ class Scheduler {
       Block& block = *resident_[which];
       advance(block);
       if (!block.finished()) continue;
+      if (Observer* observer = launch_.options.observer) observer->on_block_end(block.linear());
       if (waiting_.empty())
         resident_.erase(resident_.begin() + static_cast<long>(which));
       else
@@ -118,11 +119,15 @@ class Scheduler {
 
 }  // namespace
 
-LoadedModule::LoadedModule(std::string_view ptx, Memory& memory) : module_(parse_ptx(ptx)) {
-  for (const Variable& variable : module_.variables)
+LoadedModule::LoadedModule(std::string_view ptx, Memory& memory)
+    : LoadedModule(std::make_shared<const Module>(parse_ptx(ptx)), memory, 0) {}
+
+LoadedModule::LoadedModule(std::shared_ptr<const Module> module, Memory& memory, int device)
+    : module_(std::move(module)) {
+  for (const Variable& variable : module_->variables)
     if (variable.space == Space::kGlobal || variable.space == Space::kConst)
-      addresses_[variable.name] = memory.allocate(variable.size, variable.name);
-  for (const Variable& variable : module_.variables) {
+      addresses_[variable.name] = memory.allocate(variable.size, variable.name, device);
+  for (const Variable& variable : module_->variables) {
     if (!addresses_.contains(variable.name)) continue;
     std::vector<uint8_t> bytes = variable.bytes;
     bytes.resize(variable.size);  // device variables without a value begin as zero
@@ -144,9 +149,15 @@ uint64_t LoadedModule::address_of(const std::string& variable) const {
   return found->second;
 }
 
+uint64_t LoadedModule::size_of_variable(const std::string& variable) const {
+  for (const Variable& one : module_->variables)
+    if (one.name == variable) return one.size;
+  throw PtxError("the module has no variable " + variable);
+}
+
 const Program& LoadedModule::kernel(const std::string& name) {
   std::vector<const Function*> found;
-  for (const auto& [full, function] : module_.functions)
+  for (const auto& [full, function] : module_->functions)
     if (function.entry && full.find(name) != std::string::npos) {
       if (full == name) found.clear();
       found.push_back(&function);
@@ -155,7 +166,7 @@ const Program& LoadedModule::kernel(const std::string& name) {
   if (found.size() != 1)
     throw PtxError(fmt::format("the module has {} kernels whose name contains '{}'", found.size(), name));
   std::unique_ptr<Program>& program = kernels_[found[0]->name];
-  if (program == nullptr) program = std::make_unique<Program>(decode(module_, *found[0], addresses_));
+  if (program == nullptr) program = std::make_unique<Program>(decode(*module_, *found[0], addresses_));
   return *program;
 }
 
@@ -170,8 +181,7 @@ Statistics launch(const Program& program, Memory& memory, Dim3 grid, Dim3 block,
                     place_arguments(program, arguments),
                     std::vector<Counter>(program.code.size()),
                     Chance(options.seed)};
-  if (options.observer != nullptr)
-    options.observer->on_launch(program, grid.count(), static_cast<uint32_t>(block.count()));
+  if (options.observer != nullptr) options.observer->on_launch(program, grid, block);
   Scheduler(state).run();
   return summarise(program, state.counters);
 }

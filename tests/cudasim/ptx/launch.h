@@ -26,6 +26,7 @@ struct Options {
   bool check_written = true;    // reads of memory that nobody wrote are faults
   bool check_in_flight = true;  // accesses to what an asynchronous copy may still be writing are faults
   Observer* observer = nullptr;
+  uint64_t visible_devices = ~uint64_t{0};  // bit d: device d's memory may be accessed
 };
 
 /// A kernel's arguments, each as the bytes of its parameter.
@@ -47,12 +48,14 @@ class LoadedModule {
  public:
   /// Throws PtxError for text that cannot be read.
   LoadedModule(std::string_view ptx, Memory& memory);
+  LoadedModule(std::shared_ptr<const Module> module, Memory& memory, int device);
   /// Throws PtxError for an unknown kernel (a unique part of its name will do) or instruction.
   const Program& kernel(const std::string& name);
   uint64_t address_of(const std::string& variable) const;
+  uint64_t size_of_variable(const std::string& variable) const;
 
  private:
-  Module module_;
+  std::shared_ptr<const Module> module_;
   std::map<std::string, uint64_t> addresses_;
   std::map<std::string, std::unique_ptr<Program>> kernels_;
 };

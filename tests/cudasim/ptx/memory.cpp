@@ -22,11 +22,12 @@ void Region::forget() {
   for (uint8_t& one : state) one = one == kOutside ? kOutside : kUnwritten;
 }
 
-uint64_t Memory::allocate(uint64_t bytes, const std::string& name) {
+uint64_t Memory::allocate(uint64_t bytes, const std::string& name, int device) {
   const uint64_t slot = regions_.size();
   if (kGlobalWindow + ((slot + 1) << kSlotBits) > kSharedWindow)
     throw std::length_error("a simulated device gives out 65536 allocations in its life, and this is one more");
   regions_.push_back(std::make_unique<Region>(name, kGlobalWindow + (slot << kSlotBits) + kFirstByte, bytes));
+  regions_.back()->device = device;
   return regions_.back()->base;
 }
 
@@ -37,6 +38,12 @@ void Memory::release(uint64_t address) {
   region->live = false;
   region->data = {};
   region->state = {};
+}
+
+uint64_t Memory::used_bytes(int device) const {
+  uint64_t sum = 0;
+  for (const auto& region : regions_) sum += region->live && region->device == device ? region->size : 0;
+  return sum;
 }
 
 Region& Memory::checked(uint64_t address, uint64_t bytes, const char* what) const {
@@ -63,6 +70,13 @@ void Memory::read(void* to, uint64_t address, uint64_t bytes) const {
     throw std::logic_error(
         fmt::format("the host reads {} at byte {}, which nobody wrote", region.name, odd - region.state.begin()));
   std::memcpy(to, region.data.data() + (address - region.base), bytes);
+}
+
+void Memory::copy(uint64_t to, uint64_t from, uint64_t bytes) {
+  if (bytes == 0) return;
+  Region &target = checked(to, bytes, "writes"), &source = checked(from, bytes, "reads");
+  std::memmove(target.data.data() + (to - target.base), source.data.data() + (from - source.base), bytes);
+  std::memmove(target.state.data() + (to - target.base), source.state.data() + (from - source.base), bytes);
 }
 
 std::string relation(const Region& region, uint64_t address) {

@@ -16,6 +16,7 @@ enum ByteState : uint8_t { kUnwritten = 0, kWritten = 1, kInFlight = 2, kOutside
 struct Region {
   std::string name;
   uint64_t base = 0;  // address of its first byte
+  int device = 0;
   uint64_t size = 0;
   bool writable = true, live = true;
   std::vector<uint8_t> data, state;
@@ -56,16 +57,21 @@ inline constexpr uint8_t kPoison = 0xff;
 inline constexpr uint64_t kGlobalWindow = 0x00d0'0000'0000'0000, kSharedWindow = 0x00e0'0000'0000'0000,
                           kLocalWindow = 0x00f0'0000'0000'0000, kParamWindow = 0x00f8'0000'0000'0000;
 
-/// The memory of one device. Each allocation lies 2^36 bytes from the next, so an index that is wrong by little hits
-/// nothing, and an address that was freed is never given out again.
+/// The memory of all devices, in one space of addresses. Each allocation lies 2^36 bytes from the next, so an index
+/// that is wrong by little hits nothing, and an address that was freed is never given out again.
 class Memory {
  public:
-  uint64_t allocate(uint64_t bytes, const std::string& name);
+  uint64_t allocate(uint64_t bytes, const std::string& name, int device = 0);
   void release(uint64_t address);
+  uint64_t used_bytes(int device) const;
   /// From and to the host. Throw std::out_of_range outside an allocation; read throws std::logic_error at bytes that
   /// nobody wrote.
   void write(uint64_t address, const void* from, uint64_t bytes);
   void read(void* to, uint64_t address, uint64_t bytes) const;
+  /// Within and between devices; bytes that nobody wrote stay so.
+  void copy(uint64_t to, uint64_t from, uint64_t bytes);
+  /// Throws std::out_of_range where the bytes are not all of one allocation; `what` is the verb of the message.
+  void check(uint64_t address, uint64_t bytes, const char* what) const { checked(address, bytes, what); }
 
   template <class T>
   uint64_t upload(const std::vector<T>& values, const std::string& name) {

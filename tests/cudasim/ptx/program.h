@@ -33,6 +33,9 @@ enum class Control : uint8_t {
   kBlockBarrier,  // bar.sync and its kin
 };
 
+/// What an access or a fence promises to other threads, as bits. Two strong accesses do not race with one another.
+enum Order : uint8_t { kStrong = 1, kAcquire = 2, kRelease = 4, kBlockScope = 8 };
+
 /// An instruction, ready to run. Its operands are places in the warp's register file, counted in 32-bit words: a 32-bit
 /// register is 32 words (one per lane), a 64-bit register 64, a predicate one word (one bit per lane). Constants and
 /// special registers are such places too.
@@ -45,6 +48,7 @@ struct Op {
   Space space = Space::kGeneric;
   uint8_t extra = 0;  // small facts, with a meaning of their own for each handler
   uint8_t extra2 = 0;
+  uint8_t order = 0;     // bits of Order
   uint32_t wide = 0;     // bit i: operand i has 64 bits per lane
   uint32_t negated = 0;  // bit i: operand i is a negated predicate
   uint32_t target = 0;

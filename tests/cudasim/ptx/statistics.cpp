@@ -79,6 +79,21 @@ void count_shared(Counter& counter, const uint64_t* addresses, uint32_t lanes, u
   counter.shared_bytes += static_cast<uint64_t>(std::popcount(lanes)) * bytes;
 }
 
+void Statistics::add(const Statistics& more) {
+  for (const Line& line : more.lines) {
+    const auto same = std::find_if(lines.begin(), lines.end(), [&](const Line& known) {
+      return known.ptx_line == line.ptx_line && known.instruction == line.instruction;
+    });
+    if (same == lines.end())
+      lines.push_back(line);
+    else
+      cudasim::add(same->counter, line.counter);
+  }
+  for (const auto& [instruction, runs] : more.mix) mix[instruction] += runs;
+  cudasim::add(total, more.total);
+  tensor_core_instructions += more.tensor_core_instructions;
+}
+
 Statistics summarise(const Program& program, const std::vector<Counter>& counters) {
   Statistics statistics;
   for (size_t i = 0; i < counters.size(); ++i) {

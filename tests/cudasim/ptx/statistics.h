@@ -31,6 +31,8 @@ struct Statistics {
   Counter total;
   uint64_t tensor_core_instructions = 0;
 
+  void add(const Statistics& more);  // of another launch of the same kernel
+
   /// 1 means that no two lanes met in a bank.
   double wavefronts_per_fewest() const { return ratio(total.wavefronts, total.fewest_wavefronts); }
   double sectors_per_request() const { return ratio(total.sectors, total.global_requests); }

@@ -155,8 +155,7 @@ void Warp::merge() {
 void Warp::add_waiting(uint32_t barrier, std::vector<uint32_t>& threads) const {
   for (const Fragment& fragment : fragments_)
     if (fragment.state == Fragment::State::kAtBarrier && fragment.barrier == barrier)
-      for (LaneMask left = fragment.lanes; left != 0; left &= left - 1)
-        threads.push_back(thread(std::countr_zero(left)));
+      add_threads(fragment.lanes, threads);
 }
 
 void Warp::pass_barrier(uint32_t barrier) {

@@ -112,7 +112,7 @@ class Warp {
   void leave_inactive_behind(LaneMask active);
   void count_run(LaneMask active);
   void merge();
-  void meet(LaneMask lanes);
+  void add_threads(LaneMask lanes, std::vector<uint32_t>& threads) const;
   Region& region_of(const Op& op, int lane, Space space, uint64_t address, uint32_t bytes, uint64_t& offset);
   void check_state(const Op& op, int lane, const Region& region, uint64_t address, const uint8_t* state, uint32_t bytes,
                    MemoryAccess::Kind kind) const;

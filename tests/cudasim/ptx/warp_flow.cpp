@@ -119,7 +119,6 @@ void Warp::sync(const Op& op, LaneMask active) {
       fault(FaultKind::kDivergence, op, first, fmt::format("needs all 32 lanes, but only {:08x} live", alive_));
     count_run(group);
     op.run(*this, op, group);
-    meet(group);
   }
   Fragment& now = fragments_[current_];
   if (incomplete == now.lanes) {
@@ -151,7 +150,11 @@ void Warp::warp_barrier(const Op& op, LaneMask active) {
     fragment.state = Fragment::State::kReady;
     ++fragment.pc;
   }
-  meet(members);
+  if (Observer* observer = block_.launch().options.observer) {
+    std::vector<uint32_t> threads;
+    add_threads(members, threads);
+    observer->on_warp_sync(block_.linear(), threads);
+  }
 }
 
 void Warp::block_barrier(const Op& op, LaneMask active) {
@@ -175,19 +178,19 @@ void Warp::block_barrier(const Op& op, LaneMask active) {
     now.barrier = barrier;
   } else {
     ++now.pc;
+    if (Observer* observer = block_.launch().options.observer) {
+      std::vector<uint32_t> threads;
+      add_threads(active, threads);
+      observer->on_arrival(block_.linear(), barrier, threads);
+    }
   }
   // Where threads are counted, a whole warp counts as 32 of them, also when some of its lanes do not exist any more.
   const auto lanes = static_cast<uint32_t>(std::popcount(active));
   block_.arrive(barrier, counted && active == alive_ ? kLanes : lanes, expected);
 }
 
-void Warp::meet(LaneMask lanes) {
-  Observer* observer = block_.launch().options.observer;
-  if (observer == nullptr) return;
-  uint32_t threads[kLanes];
-  size_t count = 0;
-  for (LaneMask left = lanes; left != 0; left &= left - 1) threads[count++] = thread(std::countr_zero(left));
-  observer->on_meeting(block_.linear(), {threads, count});
+void Warp::add_threads(LaneMask lanes, std::vector<uint32_t>& threads) const {
+  for (LaneMask left = lanes; left != 0; left &= left - 1) threads.push_back(thread(std::countr_zero(left)));
 }
 
 }  // namespace annulus::cudasim

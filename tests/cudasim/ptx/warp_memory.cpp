@@ -72,6 +72,9 @@ Region& Warp::region_of(const Op& op, int lane, Space space, uint64_t address, u
       recent_ = nullptr;
       out_of_bounds(op, lane, space, address, bytes);
     }
+    if ((block_.launch().options.visible_devices >> region->device & 1) == 0)
+      fault(FaultKind::kOutOfBounds, op, lane,
+            fmt::format("accesses {} of device {}, to which it has no peer access", region->name, region->device));
     return *region;
   }
   offset = address;
