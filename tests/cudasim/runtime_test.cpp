@@ -6,24 +6,16 @@
 #include <vector>
 
 #include "tests/cudasim/kernels/runtime_kernels.h"
-#include "tests/cudasim/runtime/simulation.h"
+#include "tests/cudasim/simulated.h"
 
 namespace annulus::cudasim {
 namespace {
 
 constexpr int kN = 300;
 
-// What the body of a run does wrong, in the schedule of this number; "" where it is fine.
-std::string fault_in(uint64_t schedule, int ranks, const std::function<void(int)>& body,
+std::string fault_of(uint64_t schedule, int ranks, const std::function<void(int)>& body,
                      SimulationOptions options = {}) {
-  options.devices = ranks;
-  Simulation simulation(options.schedule(schedule));
-  try {
-    simulation.run(ranks, body);
-  } catch (const DeviceFault& fault) {
-    return fault.what();
-  }
-  return "";
+  return text_of(fault_in(schedule, ranks, body, options));
 }
 
 struct Buffers {
@@ -43,7 +35,7 @@ struct Buffers {
 
 TEST(Runtime, AKernelRunsAndItsResultComesBack) {
   for (uint64_t schedule = 0; schedule < 20; ++schedule) {
-    const std::string fault = fault_in(schedule, 2, [](int rank) {
+    const std::string fault = fault_of(schedule, 2, [](int rank) {
       Buffers b;
       b.up(b.x, b.first);
       add(b.y, b.x, static_cast<float>(rank), kN, b.first);
@@ -67,7 +59,7 @@ TEST(Runtime, AKernelRunsAndItsResultComesBack) {
 TEST(Runtime, WithoutAWaitTheOldValuesAreSeen) {
   std::set<float> seen;
   for (uint64_t schedule = 0; schedule < 20; ++schedule) {
-    EXPECT_EQ(fault_in(schedule, 1,
+    EXPECT_EQ(fault_of(schedule, 1,
                        [&](int) {
                          Buffers b;
                          b.up(b.x, b.first);
@@ -87,7 +79,7 @@ TEST(Runtime, WithoutAWaitTheOldValuesAreSeen) {
 TEST(Runtime, StreamsThatNothingOrdersAreARace) {
   for (uint64_t schedule = 0; schedule < 20; ++schedule) {
     for (const bool ordered : {true, false}) {
-      const std::string fault = fault_in(schedule, 1, [&](int) {
+      const std::string fault = fault_of(schedule, 1, [&](int) {
         Buffers b;
         b.up(b.x, b.first);
         cudaStreamSynchronize(b.first);
@@ -111,7 +103,7 @@ TEST(Runtime, StreamsThatNothingOrdersAreARace) {
 }
 
 TEST(Runtime, ARaceReportNamesBothOperations) {
-  const std::string fault = fault_in(0, 1, [&](int) {
+  const std::string fault = fault_of(0, 1, [&](int) {
     Buffers b;
     b.up(b.x, b.first);
     cudaMemsetAsync(b.x, 0, 16, b.second);
@@ -128,7 +120,7 @@ TEST(Runtime, ARaceReportNamesBothOperations) {
 
 TEST(Runtime, TheDefaultStreamAndBlockingStreamsWaitForOneAnother) {
   for (uint64_t schedule = 0; schedule < 10; ++schedule) {
-    EXPECT_EQ(fault_in(schedule, 1,
+    EXPECT_EQ(fault_of(schedule, 1,
                        [&](int) {
                          Buffers b;
                          cudaStream_t blocking;
@@ -140,7 +132,7 @@ TEST(Runtime, TheDefaultStreamAndBlockingStreamsWaitForOneAnother) {
                          EXPECT_EQ(got[299], 300.0f);
                        }),
               "");
-    EXPECT_NE(fault_in(schedule, 1,
+    EXPECT_NE(fault_of(schedule, 1,
                        [&](int) {
                          Buffers b;
                          b.up(b.x, nullptr);
@@ -151,7 +143,7 @@ TEST(Runtime, TheDefaultStreamAndBlockingStreamsWaitForOneAnother) {
 }
 
 TEST(Runtime, AKernelsFaultEndsTheRun) {
-  const std::string fault = fault_in(3, 2, [](int rank) {
+  const std::string fault = fault_of(3, 2, [](int rank) {
     Buffers b;
     if (rank == 1) write_beyond(b.y, kN, b.first);
     if (rank == 1) {
@@ -163,7 +155,7 @@ TEST(Runtime, AKernelsFaultEndsTheRun) {
 }
 
 TEST(Runtime, DynamicSharedMemoryHasALimitUntilItIsRaised) {
-  EXPECT_EQ(fault_in(1, 1,
+  EXPECT_EQ(fault_of(1, 1,
                      [](int) {
                        Buffers b;
                        b.up(b.x, b.first);
@@ -185,7 +177,7 @@ TEST(Runtime, DynamicSharedMemoryHasALimitUntilItIsRaised) {
 TEST(Runtime, MemoryFreedInTheOrderOfAnotherStreamIsARace) {
   for (uint64_t schedule = 0; schedule < 10; ++schedule)
     for (const bool ordered : {true, false}) {
-      const std::string fault = fault_in(schedule, 1, [&](int) {
+      const std::string fault = fault_of(schedule, 1, [&](int) {
         Buffers b;
         float* z = nullptr;
         cudaMallocAsync(reinterpret_cast<void**>(&z), kN * 4, b.first);
@@ -209,7 +201,7 @@ TEST(Runtime, AKilledRankStopsInTheMiddle) {
   options.kill_rank = 1;
   options.kill_at_call = 3;
   int reached = 0;
-  EXPECT_EQ(fault_in(
+  EXPECT_EQ(fault_of(
                 2, 2,
                 [&](int rank) {
                   Buffers b;

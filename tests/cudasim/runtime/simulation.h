@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <typeindex>
 #include <vector>
 
 #include "tests/cudasim/ptx/chance.h"
@@ -35,6 +36,10 @@ struct SimulationOptions {
   Options kernels;            // seed and observer are the simulation's
   int kill_rank = -1;         // this rank dies
   uint64_t kill_at_call = 0;  // at its call of the runtime of this number, from 1
+  int hang_rank = -1;         // NCCL's work of this rank
+  uint64_t hang_at_work = 0;  // of this number, from 1, never ends
+  /// Whether ncclCommGetAsyncError() tells that a rank has died. Within a node NCCL often does not.
+  bool tell_of_dead_ranks = false;
 
   /// The same with all choices made by chance, among them policy, residency and when cp.async lands. 0: in order.
   SimulationOptions schedule(uint64_t number) const;
@@ -162,6 +167,13 @@ class Simulation {
   const std::map<std::string, Statistics>& statistics() const { return statistics_; }
   void add_statistics(const std::string& kernel, const Statistics& statistics);
   uint64_t next_name() { return ++names_; }
+  /// What another library (NCCL) keeps for as long as the simulation lasts.
+  template <class T>
+  T& part() {
+    std::shared_ptr<void>& part = parts_[typeid(T)];
+    if (part == nullptr) part = std::make_shared<T>();
+    return *static_cast<T*>(part.get());
+  }
 
  private:
   void body_of(Host& host, const std::function<void(int)>& body);
@@ -179,6 +191,7 @@ class Simulation {
   Chance chance_;
   std::mutex mutex_;
   Host* running_ = nullptr;
+  std::map<std::type_index, std::shared_ptr<void>> parts_;  // outlives the streams' work, which knows them
   std::vector<std::unique_ptr<Host>> hosts_;
   std::vector<std::unique_ptr<Stream>> streams_;
   std::vector<Stream*> default_streams_;
