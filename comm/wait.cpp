@@ -20,6 +20,8 @@ constexpr double kSpinSeconds = 20e-6;
 constexpr long kSleepNanoseconds = 50'000'000;          // a lost wake-up costs at most this
 constexpr std::chrono::microseconds kPollInterval(50);  // where nobody wakes us
 
+std::atomic<Waiter> other_waiter{nullptr};
+
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
 void relax() {
@@ -54,8 +56,14 @@ void Signal::sleep_while(uint32_t seen) {
   sleepers_.fetch_sub(1, std::memory_order_seq_cst);
 }
 
+void set_waiter(Waiter waiter) { other_waiter.store(waiter); }
+
 double detail::wait_for(bool (*done)(void*), void* context, const char* what, const int& peer, const WaitLimits& limits,
                         Signal* signal) {
+  if (const Waiter waiter = other_waiter.load()) {
+    if (!waiter(done, context, what, peer)) throw Cancelled();
+    return 0.0;
+  }
   const Clock::time_point begin = Clock::now();
   while (seconds_since(begin) < kSpinSeconds) {
     if (done(context)) return seconds_since(begin);

@@ -33,6 +33,11 @@ struct WaitLimits {
 /// Thrown out of a wait whose rank is no longer wanted because another rank of this process failed first.
 struct Cancelled {};
 
+/// What waits instead of the clock where ranks are threads that run one at a time, as beside simulated GPUs: returns
+/// once done(context) is true, or false when that will never be. Null: nothing does. Set while no rank waits.
+using Waiter = bool (*)(bool (*done)(void*), void* context, const char* what, const int& peer);
+void set_waiter(Waiter waiter);
+
 /// Returns once done() is true. Tests, spins at most 20 us, then sleeps between tests: in `signal` where one is given.
 /// Returns the seconds waited. Throws UserError (75) naming `what` and `peer` after the time limit; done() may change
 /// `peer` to whom it still misses.
