@@ -10,8 +10,8 @@ namespace annulus {
 /// cannot be given a deadline.
 class MpiGroup : public Group {
  public:
-  /// What a message of a group belongs to: its exchanges, or one of the payloads of a ring.
-  enum Channel : int { kExchange, kKeyValues, kGradients, kNumChannels };
+  /// What a message of a group belongs to: its exchanges, or one of the payloads of a ring; and who is ready for it.
+  enum Channel : int { kExchange, kKeyValues, kGradients, kReadyForKeyValues, kReadyForGradients, kNumChannels };
 
   /// `number` tells groups with common ranks apart.
   MpiGroup(int rank, std::vector<int> world_ranks, int number, WaitLimits limits)

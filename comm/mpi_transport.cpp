@@ -52,13 +52,13 @@ class MpiTransport : public Transport {
     return blocks_[0].data;
   }
 
-  void publish() override { start_hops(-1); }
+  void publish() override { start_hops(-1, Payload::kKeyValue); }
 
   const std::byte* block(int visit) override {
     const PassVisit& v = plan_->visits[static_cast<size_t>(visit)];
     Buffer& buffer = blocks_[static_cast<size_t>(v.buffer)];
     if (v.block != ring_.rank()) finish(buffer, "the keys and values");
-    start_hops(visit);
+    start_hops(visit, Payload::kKeyValue);
     return buffer.data;
   }
 
@@ -81,10 +81,7 @@ class MpiTransport : public Transport {
     return nullptr;
   }
 
-  void hand_over(int visit) override {
-    for (const Hop& hop : plan_->hops)
-      if (hop.send && hop.payload == Payload::kGradient && hop.starts == visit + 1) start(hop);
-  }
+  void hand_over(int visit) override { start_hops(visit + 1, Payload::kGradient); }
 
   void progress() override {
     for (Buffer& buffer : blocks_) buffer.transfer->test();
@@ -98,12 +95,12 @@ class MpiTransport : public Transport {
   }
 
  private:
-  // Gradient sums are sent by hand_over(), when they exist; everything else starts with its visit. Receives first: a
-  // message that finds its receive posted is not copied twice.
-  void start_hops(int visit) {
+  // Blocks start with their visit, gradient sums when the one before it hands over what it has made. Receives first:
+  // they ask for what is sent here, and what leaves would be in the way of that.
+  void start_hops(int visit, Payload payload) {
     for (const bool send : {false, true})
       for (const Hop& hop : plan_->hops)
-        if (hop.send == send && hop.starts == visit && !(send && hop.payload == Payload::kGradient)) start(hop);
+        if (hop.send == send && hop.starts == visit && hop.payload == payload) start(hop);
   }
 
   void start(const Hop& hop) {

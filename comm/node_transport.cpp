@@ -53,8 +53,6 @@ class NodeTransport : public BoardTransport {
     const int owner = plan_->visits[static_cast<size_t>(visit)].block;
     const std::byte* data = here(owner) ? BoardTransport::block(visit) : landed(owner);
     start_sends(visit);
-    const Hop* sum = gradient_hop(false, visit);
-    if (sum && !here(sum->peer)) arriving_sum_->start(*sum, board_.gradient_landing(ring_.rank()));
     return data;
   }
 
@@ -75,7 +73,10 @@ class NodeTransport : public BoardTransport {
     return board_.gradient_landing(ring_.rank());
   }
 
+  // The next sum is asked for before this one leaves, which would be in the way.
   void hand_over(int visit) override {
+    const Hop* next = gradient_hop(false, visit + 1);
+    if (next && !here(next->peer)) arriving_sum_->start(*next, board_.gradient_landing(ring_.rank()));
     const Hop* sum = gradient_hop(true, visit + 1);
     if (sum && !here(sum->peer)) {
       auto room = [&] { return sums_leaving() < kSumsAtOnce; };

@@ -14,6 +14,7 @@
 
 #include "comm/agree.h"
 #include "comm/mpi_group.h"
+#include "comm/mpi_wire.h"
 #include "comm/shared_memory.h"
 #include "comm/thread_group.h"
 #include "kernels/cpu/isa.h"
@@ -80,6 +81,7 @@ Processes::Processes() {
   }
   if (started_without_pmix()) refuse_copies_of_rank_0(expected, "srun gave them no PMIx to find each other by");
   int provided = MPI_THREAD_SINGLE;
+  send_over_tcp_without_asking();
   MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
   group_ = make_mpi_world();
   log::set_rank(group_->rank(), group_->size());  // its number for people, whatever its place below
