@@ -52,10 +52,10 @@ struct alignas(64) Op {
   uint32_t wide = 0;     // bit i: operand i has 64 bits per lane
   uint32_t negated = 0;  // bit i: operand i is a negated predicate
   uint32_t target = 0;
+  uint32_t operand_count = 0;
   int64_t offset = 0;         // of the address operand
   int64_t second_offset = 0;  // of the second one, of cp.async
-  uint32_t operand_count = 0;
-  int line = 0;  // of the PTX; 0 for what the decoder added
+  int line = 0;               // of the PTX; 0 for what the decoder added
   SourceLine source;
   std::string text;
 };

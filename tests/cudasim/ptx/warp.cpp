@@ -121,9 +121,9 @@ uint64_t Warp::run_plain(uint64_t budget) {
   return pc - first;
 }
 
-// An instruction of the whole warp, when the whole warp is here and nobody asks who met.
+// An instruction of the whole warp, when the whole warp is here.
 bool Warp::plain_for(const Op& op, LaneMask lanes) const {
-  if (lanes != kAllLanes || op.guard != 0 || observed_) return false;
+  if (lanes != kAllLanes || op.guard != 0) return false;
   if (op.control == Control::kWholeWarp) return true;
   if (op.control != Control::kSync) return false;
   const uint32_t* masks = words(op.slots[op.extra]);
@@ -204,14 +204,6 @@ std::string Warp::whereabouts() const {
                         op.text, op.line, place);
   }
   return text;
-}
-
-uint64_t Warp::bits(const Op& op, int operand, int lane) const {
-  const uint32_t* at = words(op.slots[operand]);
-  if ((op.wide >> operand & 1) == 0) return at[lane];
-  uint64_t value;
-  std::memcpy(&value, at + 2 * lane, sizeof(value));
-  return value;
 }
 
 void Warp::fault(FaultKind kind, const Op& op, int lane, const std::string& message) const {

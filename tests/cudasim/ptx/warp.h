@@ -71,7 +71,10 @@ class Warp {
     return file_[op.slots[operand]] ^ (op.negated >> operand & 1 ? kAllLanes : 0);
   }
   /// 32 or 64 bits, as wide as the operand is.
-  uint64_t bits(const Op& op, int operand, int lane) const;
+  uint64_t bits(const Op& op, int operand, int lane) const {
+    const uint32_t* at = words(op.slots[operand]);
+    return op.wide >> operand & 1 ? uint64_t{at[2 * lane + 1]} << 32 | at[2 * lane] : at[lane];
+  }
   void addresses(const Op& op, int operand, LaneMask lanes, Addresses& out) const;
   /// Checks the access and says where its bytes are; throws DeviceFault.
   Bytes reach(const Op& op, int lane, uint64_t address, uint32_t bytes, MemoryAccess::Kind kind) {
@@ -95,6 +98,8 @@ class Warp {
   /// where that is not so, or somebody watches: reach() is for those.
   Region* region_for_all(Space space, const Addresses& at, uint32_t bytes, MemoryAccess::Kind kind,
                          Addresses& offsets) const;
+  /// The allocation from which cp.async reads, and where in it; throws DeviceFault like reach().
+  const Region& source_of_copy(const Op& op, int lane, uint64_t address, uint32_t bytes, uint64_t& offset);
   /// Counts the request of these lanes.
   void count(const Op& op, const Addresses& at, LaneMask lanes, uint32_t bytes);
   void count_in(const Op& op, Space space, const Addresses& at, LaneMask lanes, uint32_t bytes);

@@ -44,8 +44,10 @@ Region* Warp::region_for_all(Space space, const Addresses& at, uint32_t bytes, M
                              Addresses& offsets) const {
   Region* region = space == Space::kShared ? shared_ : nullptr;
   if (space == Space::kGlobal) {
-    region = recent_ != nullptr && recent_->holds(at.of[0], bytes) ? recent_ : block_.launch().memory.find(at.of[0]);
-    if (region == nullptr || !region->live) return nullptr;
+    const LaunchState& launch = block_.launch();
+    region = recent_ != nullptr && recent_->holds(at.of[0], bytes) ? recent_ : launch.memory.find(at.of[0]);
+    if (region == nullptr || !region->live || (launch.options.visible_devices >> region->device & 1) == 0)
+      return nullptr;
   }
   if (region == nullptr || observed_ || region->size < bytes) return nullptr;
   if (kind != MemoryAccess::Kind::kRead && !region->writable) return nullptr;
@@ -80,6 +82,11 @@ Bytes Warp::reach_in(const Op& op, int lane, Space named, uint64_t address, uint
   if (told && observer != nullptr && space != Space::kParam)
     observer->on_access({{block_.linear(), thread(lane)}, &op, space, address, bytes, kind});
   return found;
+}
+
+const Region& Warp::source_of_copy(const Op& op, int lane, uint64_t address, uint32_t bytes, uint64_t& offset) {
+  reach_in(op, lane, Space::kGlobal, address, bytes, MemoryAccess::Kind::kRead, false);
+  return region_of(op, lane, Space::kGlobal, address, bytes, offset);
 }
 
 Region& Warp::region_of(const Op& op, int lane, Space space, uint64_t address, uint32_t bytes, uint64_t& offset) {
