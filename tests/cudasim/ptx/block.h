@@ -21,6 +21,7 @@ struct LaunchState {
   Dim3 grid, block;
   Region parameters;
   std::vector<Counter> counters;
+  RunCounter runs;
   Chance chance;
   uint64_t executed = 0;  // warp instructions
   uint64_t copies = 0;    // asynchronous copies issued

@@ -2,14 +2,14 @@
 
 #include <algorithm>
 
+#include "tests/cudasim/ptx/register_places.h"
+
 namespace annulus::cudasim {
 namespace {
 
 constexpr uint32_t kSharedGap = 128;  // keeps every variable's banks as if it stood alone
 
 uint64_t round_up(uint64_t value, uint64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
-
-int words_of(Type type) { return type == Type::kPred ? 0 : size_of(type) == 8 ? 2 : 1; }
 
 }  // namespace
 
@@ -71,7 +71,7 @@ uint32_t Storage::carry() {
 }
 
 FunctionFrame::FunctionFrame(const Function& described, Program& program, Storage& storage) : function(described) {
-  for (const Type type : function.registers) registers.push_back(storage.reserve(words_of(type)));
+  registers = place_registers(function, storage);
   for (const Variable& variable : function.variables)
     variables.push_back(variable.space == Space::kShared ? storage.shared(variable)
                                                          : storage.local(variable.size, variable.alignment));

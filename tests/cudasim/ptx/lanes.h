@@ -58,12 +58,24 @@ void store_cells(uint32_t* words, const C (&cells)[kLanes], LaneMask lanes) {
   std::memcpy(words, merged, sizeof(merged));
 }
 
-/// Operand `operand` = value(lane), computed for every lane and kept for those that take part.
+/// Operand `operand` = value(lane), computed for every lane and kept for those that take part. `value` may read what the
+/// operands hold for its own lane only, for it is written while the others are still to be read.
 template <class T, class Value>
 void write(Warp& warp, const Op& op, LaneMask lanes, Value value, int operand = 0) {
+  uint32_t* words = warp.words(op.slots[operand]);
+  if (lanes == kAllLanes) {
+    constexpr size_t kWords = sizeof(Cell<T>) / 4;
+    // A result may lie where an operand does, lane upon lane, and nowhere else: no lane waits for another.
+#pragma GCC ivdep
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      const Cell<T> cell = to_cell<T>(value(static_cast<int>(lane)));
+      std::memcpy(words + lane * kWords, &cell, sizeof(cell));
+    }
+    return;
+  }
   Cell<T> cells[kLanes];
   for (int lane = 0; lane < kLanes; ++lane) cells[lane] = to_cell<T>(value(lane));
-  store_cells(warp.words(op.slots[operand]), cells, lanes);
+  store_cells(words, cells, lanes);
 }
 
 /// The same into a predicate.

@@ -180,9 +180,11 @@ Statistics launch(const Program& program, Memory& memory, Dim3 grid, Dim3 block,
                     block,
                     place_arguments(program, arguments),
                     std::vector<Counter>(program.code.size()),
+                    RunCounter(program.code.size()),
                     Chance(options.seed)};
   if (options.observer != nullptr) options.observer->on_launch(program, grid, block);
   Scheduler(state).run();
+  state.runs.sum_up(state.counters);
   return summarise(program, state.counters);
 }
 

@@ -50,6 +50,34 @@ inline bool all_bytes(const uint8_t* state, uint32_t bytes, uint8_t mask, uint8_
   return detail::each_byte<uint8_t>(state, bytes, mask, wanted);
 }
 
+/// The same for any number of bytes that is a multiple of 32.
+inline bool all_bytes_of_row(const uint8_t* state, uint32_t bytes, uint8_t mask, uint8_t wanted) {
+  constexpr uint64_t kEach = 0x0101010101010101;
+  const uint64_t masks = kEach * mask, right = kEach * wanted;
+  uint64_t wrong = 0;
+  for (uint32_t at = 0; at < bytes; at += 32) {
+    uint64_t words[4];
+    std::memcpy(words, state + at, sizeof(words));
+    for (const uint64_t word : words) wrong |= (word & masks) ^ right;
+  }
+  return wrong == 0;
+}
+
+/// Sets a number of states that is a power of two, at most 16.
+inline void set_states(uint8_t* state, uint32_t bytes, ByteState value) {
+  const uint64_t each = uint64_t{0x0101010101010101} * value;
+  if (bytes == 16) {
+    std::memcpy(state, &each, 8);
+    std::memcpy(state + 8, &each, 8);
+  } else if (bytes == 8) {
+    std::memcpy(state, &each, 8);
+  } else if (bytes == 4) {
+    std::memcpy(state, &each, 4);
+  } else {
+    std::memset(state, value, bytes);
+  }
+}
+
 /// Bytes of every region that nobody wrote hold this: a NaN in every floating point format.
 inline constexpr uint8_t kPoison = 0xff;
 

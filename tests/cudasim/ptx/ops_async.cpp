@@ -13,17 +13,17 @@ namespace {
 void issue(Warp& warp, const Op& op, LaneMask lanes) {
   const uint32_t bytes = *warp.words(op.slots[2]);
   Addresses to, from;
+  uint32_t given[kLanes];
   LaneMask reading = 0;
-  for (LaneMask left = lanes; left != 0; left &= left - 1) {
-    const int lane = std::countr_zero(left);
+  for (int lane = 0; lane < kLanes; ++lane) {
     to.of[lane] = warp.bits(op, 0, lane) + static_cast<uint64_t>(op.offset);
     from.of[lane] = warp.bits(op, 1, lane) + static_cast<uint64_t>(op.second_offset);
-    const uint32_t given = op.operand_count > 3 ? read<uint32_t>(warp, op, 3)[lane] : bytes;
-    if (given > bytes)
+    given[lane] = op.operand_count > 3 ? read<uint32_t>(warp, op, 3)[lane] : bytes;
+    reading |= (given[lane] > 0 ? lanes : 0) & LaneMask{1} << lane;
+    if (given[lane] > bytes && (lanes >> lane & 1) != 0)
       warp.fault(FaultKind::kOutOfBounds, op, lane, "cp.async is given more source bytes than it copies");
-    if (given > 0) reading |= LaneMask{1} << lane;
-    warp.copies().issue(warp, op, lane, to.of[lane], from.of[lane], bytes, given);
   }
+  warp.copies().issue(warp, op, lanes, to, from, bytes, given);
   if (reading != 0) warp.count_in(op, Space::kGlobal, from, reading, bytes);
   warp.count_in(op, Space::kShared, to, lanes, bytes);
 }

@@ -2,7 +2,9 @@
 // host's library to within its last digit, which is closer than the device promises: their results differ from a GPU's.
 
 #include <array>
+#include <bit>
 #include <cmath>
+#include <limits>
 
 #include "tests/cudasim/ptx/families.h"
 #include "tests/cudasim/ptx/lanes.h"
@@ -132,20 +134,34 @@ bool prepare_approximation(const Instruction& in, Op& op) {
   return arithmetic<1>(in, op, [](auto a) { return std::tanh(a); });
 }
 
-// A NaN gives way to a number; -0 is less than +0.
+// Integers in the order of the numbers, -0 before +0: comparing those, unlike floats, needs no branch.
+template <class T>
+auto rank(T value) {
+  using Integer = std::conditional_t<sizeof(T) == 8, int64_t, int32_t>;
+  const auto bits = std::bit_cast<Integer>(value);
+  return bits ^ (bits >> (8 * sizeof(T) - 1) & std::numeric_limits<Integer>::max());
+}
+template <class T>
+bool is_nan(T value) {
+  return (rank(value) > rank(std::numeric_limits<T>::infinity())) |
+         (rank(value) < rank(-std::numeric_limits<T>::infinity()));
+}
+
+// A NaN gives way to a number.
 template <bool kMax>
 struct Choose {
   template <class T>
   T operator()(T a, T b) const {
-    const bool first = a == b ? std::signbit(a) != kMax : (kMax ? a > b : a < b);
-    return a != a ? b : b != b ? a : first ? a : b;
+    const bool before = kMax ? rank(a) > rank(b) : rank(a) < rank(b);
+    return !is_nan(a) & (is_nan(b) | before) ? a : b;
   }
 };
 template <bool kMax>
 struct ChooseNan {
   template <class T>
   T operator()(T a, T b) const {
-    return a != a ? a : b != b ? b : Choose<kMax>{}(a, b);
+    const T chosen = Choose<kMax>{}(a, b);
+    return is_nan(a) ? a : is_nan(b) ? b : chosen;
   }
 };
 

@@ -21,34 +21,75 @@ void put(Warp& warp, const Op& op, int operand, LaneMask lanes, const T* values,
   }
 }
 
+// Bytes that lie one behind the other and have nothing wrong with them, all at once: false if they are not such.
+bool load_row(Warp& warp, Space space, const Addresses& at, uint32_t bytes, void* values) {
+  if (!contiguous(at, bytes)) return false;
+  Addresses offsets;
+  const Region* region = warp.region_for_all(space, at, bytes, MemoryAccess::Kind::kRead, offsets);
+  if (region == nullptr) return false;
+  const uint64_t first = offsets.of[0];
+  if (!all_bytes_of_row(region->state.data() + first, kLanes * bytes, kOutside, kWritten)) return false;
+  std::memcpy(values, region->data.data() + first, kLanes * bytes);
+  return true;
+}
+
+bool store_row(Warp& warp, Space space, const Addresses& at, uint32_t bytes, const void* values) {
+  if (!contiguous(at, bytes)) return false;
+  Addresses offsets;
+  Region* region = warp.region_for_all(space, at, bytes, MemoryAccess::Kind::kWrite, offsets);
+  if (region == nullptr) return false;
+  const uint64_t first = offsets.of[0];
+  if (!all_bytes_of_row(region->state.data() + first, kLanes * bytes, kInFlight, 0)) return false;
+  std::memcpy(region->data.data() + first, values, kLanes * bytes);
+  std::memset(region->state.data() + first, kWritten, kLanes * bytes);
+  return true;
+}
+
 // ld d.. [a]: the registers, then the address
 template <class T, int kCount>
 void load(Warp& warp, const Op& op, LaneMask lanes) {
+  constexpr uint32_t kBytes = sizeof(T) * kCount;
   Addresses at;
   warp.addresses(op, kCount, lanes, at);
-  warp.count(op, at, lanes, sizeof(T) * kCount);
-  alignas(16) T values[kLanes * kCount] = {};
-  for (LaneMask left = lanes; left != 0; left &= left - 1) {
-    const int lane = std::countr_zero(left);
-    const Bytes bytes = warp.reach(op, lane, at.of[lane], sizeof(T) * kCount, MemoryAccess::Kind::kRead);
-    std::memcpy(values + lane * kCount, bytes.data, sizeof(T) * kCount);
+  warp.count(op, at, lanes, kBytes);
+  alignas(64) T values[kLanes * kCount];
+  if (lanes != kAllLanes || !load_row(warp, op.space, at, kBytes, values)) {
+    std::memset(values, 0, sizeof(values));
+    for (LaneMask left = lanes; left != 0; left &= left - 1) {
+      const int lane = std::countr_zero(left);
+      const Bytes bytes = warp.reach(op, lane, at.of[lane], kBytes, MemoryAccess::Kind::kRead);
+      std::memcpy(values + lane * kCount, bytes.data, kBytes);
+    }
   }
   for (int i = 0; i < kCount; ++i) put<T>(warp, op, i, lanes, values + i, kCount);
+}
+
+template <class T, int kCount>
+void take(const Warp& warp, const Op& op, int i, T (&values)[kLanes][kCount]) {
+  const uint32_t* words = warp.words(op.slots[i + 1]);
+  const int step = op.wide >> (i + 1) & 1 ? 2 : 1;  // a narrow value is the low end of a register
+  for (int lane = 0; lane < kLanes; ++lane) {
+    values[lane][i] = static_cast<T>(words[step * lane]);
+    if constexpr (sizeof(T) == 8)
+      if (step == 2) values[lane][i] |= static_cast<T>(words[2 * lane + 1]) << 32;
+  }
 }
 
 // st [a], b..
 template <class T, int kCount>
 void store(Warp& warp, const Op& op, LaneMask lanes) {
+  constexpr uint32_t kBytes = sizeof(T) * kCount;
   Addresses at;
   warp.addresses(op, 0, lanes, at);
-  warp.count(op, at, lanes, sizeof(T) * kCount);
+  warp.count(op, at, lanes, kBytes);
+  alignas(64) T values[kLanes][kCount];
+  for (int i = 0; i < kCount; ++i) take<T, kCount>(warp, op, i, values);
+  if (lanes == kAllLanes && store_row(warp, op.space, at, kBytes, values)) return;
   for (LaneMask left = lanes; left != 0; left &= left - 1) {
     const int lane = std::countr_zero(left);
-    T values[kCount];
-    for (int i = 0; i < kCount; ++i) values[i] = static_cast<T>(warp.bits(op, i + 1, lane));
-    const Bytes bytes = warp.reach(op, lane, at.of[lane], sizeof(T) * kCount, MemoryAccess::Kind::kWrite);
-    std::memcpy(bytes.data, values, sizeof(T) * kCount);
-    std::memset(bytes.state, kWritten, sizeof(T) * kCount);
+    const Bytes bytes = warp.reach(op, lane, at.of[lane], kBytes, MemoryAccess::Kind::kWrite);
+    std::memcpy(bytes.data, values[lane], kBytes);
+    set_states(bytes.state, kBytes, kWritten);
   }
 }
 

@@ -97,9 +97,10 @@ bool prepare_vote(const Instruction& in, Op& op) {
 
 // match.any d, a: the lanes with my value; match.all d|p, a: the lanes, if all have one value
 void match_any(Warp& warp, const Op& op, LaneMask lanes) {
-  write<uint32_t>(warp, op, lanes, [&](int mine) {
-    return lanes & lanes_where([&](int lane) { return warp.bits(op, 2, lane) == warp.bits(op, 2, mine); });
-  });
+  uint32_t same[kLanes];
+  for (int mine = 0; mine < kLanes; ++mine)
+    same[mine] = lanes & lanes_where([&](int lane) { return warp.bits(op, 2, lane) == warp.bits(op, 2, mine); });
+  store_cells(warp.words(op.slots[0]), same, lanes);
 }
 
 void match_all(Warp& warp, const Op& op, LaneMask lanes) {

@@ -38,8 +38,8 @@ enum Order : uint8_t { kStrong = 1, kAcquire = 2, kRelease = 4, kBlockScope = 8 
 
 /// An instruction, ready to run. Its operands are places in the warp's register file, counted in 32-bit words: a 32-bit
 /// register is 32 words (one per lane), a 64-bit register 64, a predicate one word (one bit per lane). Constants and
-/// special registers are such places too.
-struct Op {
+/// special registers are such places too. What a run needs comes first, within one line of the host's cache.
+struct alignas(64) Op {
   Handler run = nullptr;
   const uint32_t* slots = nullptr;
   uint32_t guard = 0;       // a predicate; place 0 is always true
@@ -52,10 +52,10 @@ struct Op {
   uint32_t wide = 0;     // bit i: operand i has 64 bits per lane
   uint32_t negated = 0;  // bit i: operand i is a negated predicate
   uint32_t target = 0;
+  uint32_t operand_count = 0;
   int64_t offset = 0;         // of the address operand
   int64_t second_offset = 0;  // of the second one, of cp.async
-  uint32_t operand_count = 0;
-  int line = 0;  // of the PTX; 0 for what the decoder added
+  int line = 0;               // of the PTX; 0 for what the decoder added
   SourceLine source;
   std::string text;
 };

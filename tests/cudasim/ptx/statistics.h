@@ -42,6 +42,33 @@ struct Statistics {
   static double ratio(uint64_t a, uint64_t b) { return b == 0 ? 0 : static_cast<double>(a) / static_cast<double>(b); }
 };
 
+/// How often the instructions of a program ran. Kept as differences from each instruction to the next, so that a
+/// stretch which runs from its first to its last costs as much as one instruction.
+class RunCounter {
+ public:
+  explicit RunCounter(size_t instructions) : steps_(instructions + 1) {}
+  /// The instructions from `first` up to `end` ran, with so many lanes each.
+  void add(uint32_t first, uint32_t end, uint32_t lanes) {
+    ++steps_[first].runs;
+    --steps_[end].runs;
+    steps_[first].threads += lanes;
+    steps_[end].threads -= lanes;
+  }
+  /// So many of those lanes were absent from one of them.
+  void subtract_lanes(uint32_t instruction, uint32_t lanes) {
+    steps_[instruction].threads -= lanes;
+    steps_[instruction + 1].threads += lanes;
+  }
+  /// Sets runs and threads of the instructions' counters.
+  void sum_up(std::vector<Counter>& counters) const;
+
+ private:
+  struct Step {
+    uint64_t runs = 0, threads = 0;  // wrap around below 0; their sums do not
+  };
+  std::vector<Step> steps_;
+};
+
 Statistics summarise(const Program& program, const std::vector<Counter>& counters);
 
 /// Adds one request of a warp: `bytes` at each of the lanes' addresses.

@@ -21,6 +21,7 @@ Warp::Warp(Block& block, uint32_t index)
       program_(block.launch().program),
       file_(program_.file_words),
       counters_(block.launch().counters),
+      runs_(block.launch().runs),
       shared_(&block.shared()),
       recent_(nullptr),
       observed_(block.launch().options.observer != nullptr),
@@ -105,15 +106,30 @@ uint64_t Warp::run(uint64_t budget) {
 uint64_t Warp::run_plain(uint64_t budget) {
   Fragment& now = fragments_[current_];
   const Op* const code = program_.code.data();
-  uint64_t done = 0;
-  for (; done < budget && code[now.pc].control == Control::kPlain; ++done) {
-    const Op& op = code[now.pc];
-    const LaneMask active = now.lanes & (file_[op.guard] ^ op.guard_flip);
-    count_run(active);
+  const LaneMask lanes = now.lanes;
+  const uint32_t first = now.pc, limit = static_cast<uint32_t>(std::min<uint64_t>(budget, program_.code.size()));
+  uint32_t pc = first;
+  for (; pc - first < limit; ++pc) {
+    const Op& op = code[pc];
+    if (op.control != Control::kPlain && !plain_for(op, lanes)) break;
+    const LaneMask active = lanes & (file_[op.guard] ^ op.guard_flip);
+    if (active != lanes) runs_.subtract_lanes(pc, static_cast<uint32_t>(std::popcount(lanes & ~active)));
     if (active != 0) op.run(*this, op, active);
-    ++now.pc;
   }
-  return done;
+  runs_.add(first, pc, static_cast<uint32_t>(std::popcount(lanes)));
+  now.pc = pc;
+  return pc - first;
+}
+
+// An instruction of the whole warp, when the whole warp is here.
+bool Warp::plain_for(const Op& op, LaneMask lanes) const {
+  if (lanes != kAllLanes || op.guard != 0) return false;
+  if (op.control == Control::kWholeWarp) return true;
+  if (op.control != Control::kSync) return false;
+  const uint32_t* masks = words(op.slots[op.extra]);
+  LaneMask common = kAllLanes;
+  for (int lane = 0; lane < kLanes; ++lane) common &= masks[lane];
+  return common == kAllLanes;
 }
 
 // An instruction that decides where lanes go.
@@ -129,9 +145,8 @@ void Warp::step() {
 }
 
 void Warp::count_run(LaneMask active) {
-  Counter& counter = counters_[fragments_[current_].pc];
-  ++counter.runs;
-  counter.threads += static_cast<uint64_t>(std::popcount(active));
+  const uint32_t pc = fragments_[current_].pc;
+  runs_.add(pc, pc + 1, static_cast<uint32_t>(std::popcount(active)));
 }
 
 // Fragments at the same instruction become one. One that waited for company is asked again when somebody joins it.
@@ -189,14 +204,6 @@ std::string Warp::whereabouts() const {
                         op.text, op.line, place);
   }
   return text;
-}
-
-uint64_t Warp::bits(const Op& op, int operand, int lane) const {
-  const uint32_t* at = words(op.slots[operand]);
-  if ((op.wide >> operand & 1) == 0) return at[lane];
-  uint64_t value;
-  std::memcpy(&value, at + 2 * lane, sizeof(value));
-  return value;
 }
 
 void Warp::fault(FaultKind kind, const Op& op, int lane, const std::string& message) const {

@@ -27,8 +27,15 @@ struct Fragment {
 
 /// One address per lane; those of lanes that take no part are unset.
 struct Addresses {
-  uint64_t of[kLanes];
+  alignas(64) uint64_t of[kLanes];
 };
+
+/// Whether the lanes' accesses of so many bytes lie one behind the other.
+inline bool contiguous(const Addresses& at, uint32_t bytes) {
+  uint64_t apart = 0;
+  for (uint32_t lane = 0; lane < kLanes; ++lane) apart |= at.of[lane] - (at.of[0] + uint64_t{lane} * bytes);
+  return apart == 0;
+}
 
 /// The bytes that one lane may access, and their states.
 struct Bytes {
@@ -64,7 +71,10 @@ class Warp {
     return file_[op.slots[operand]] ^ (op.negated >> operand & 1 ? kAllLanes : 0);
   }
   /// 32 or 64 bits, as wide as the operand is.
-  uint64_t bits(const Op& op, int operand, int lane) const;
+  uint64_t bits(const Op& op, int operand, int lane) const {
+    const uint32_t* at = words(op.slots[operand]);
+    return op.wide >> operand & 1 ? uint64_t{at[2 * lane + 1]} << 32 | at[2 * lane] : at[lane];
+  }
   void addresses(const Op& op, int operand, LaneMask lanes, Addresses& out) const;
   /// Checks the access and says where its bytes are; throws DeviceFault.
   Bytes reach(const Op& op, int lane, uint64_t address, uint32_t bytes, MemoryAccess::Kind kind) {
@@ -83,6 +93,13 @@ class Warp {
   /// The same in one space, whatever the instruction names; `told`: the observer hears of it.
   Bytes reach_in(const Op& op, int lane, Space space, uint64_t address, uint32_t bytes, MemoryAccess::Kind kind,
                  bool told);
+  /// Of accesses of all 32 lanes that lie in one allocation, or in shared memory, aligned and not in what is constant:
+  /// that region, and in `offsets` where in it they lie. Only the states of the bytes are then left to be checked. Null
+  /// where that is not so, or somebody watches: reach() is for those.
+  Region* region_for_all(Space space, const Addresses& at, uint32_t bytes, MemoryAccess::Kind kind,
+                         Addresses& offsets) const;
+  /// The allocation from which cp.async reads, and where in it; throws DeviceFault like reach().
+  const Region& source_of_copy(const Op& op, int lane, uint64_t address, uint32_t bytes, uint64_t& offset);
   /// Counts the request of these lanes.
   void count(const Op& op, const Addresses& at, LaneMask lanes, uint32_t bytes);
   void count_in(const Op& op, Space space, const Addresses& at, LaneMask lanes, uint32_t bytes);
@@ -101,6 +118,7 @@ class Warp {
   void fill_specials(LaneMask lanes);
   bool select();
   uint64_t run_plain(uint64_t budget);
+  bool plain_for(const Op& op, LaneMask lanes) const;
   void step();
   void control(const Op& op, LaneMask active);
   void branch(const Op& op, LaneMask active);
@@ -123,6 +141,7 @@ class Warp {
   const Program& program_;
   std::vector<uint32_t> file_;
   std::vector<Counter>& counters_;
+  RunCounter& runs_;
   std::vector<Fragment> fragments_;
   size_t current_ = 0;
   LaneMask alive_ = 0;

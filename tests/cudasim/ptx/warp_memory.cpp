@@ -40,6 +40,28 @@ void Warp::addresses(const Op& op, int operand, LaneMask, Addresses& out) const 
   }
 }
 
+Region* Warp::region_for_all(Space space, const Addresses& at, uint32_t bytes, MemoryAccess::Kind kind,
+                             Addresses& offsets) const {
+  Region* region = space == Space::kShared ? shared_ : nullptr;
+  if (space == Space::kGlobal) {
+    const LaunchState& launch = block_.launch();
+    region = recent_ != nullptr && recent_->holds(at.of[0], bytes) ? recent_ : launch.memory.find(at.of[0]);
+    if (region == nullptr || !region->live || (launch.options.visible_devices >> region->device & 1) == 0)
+      return nullptr;
+  }
+  if (region == nullptr || observed_ || region->size < bytes) return nullptr;
+  if (kind != MemoryAccess::Kind::kRead && !region->writable) return nullptr;
+  const uint64_t base = region->base, last = region->size - bytes;
+  uint64_t outside = 0, bits = 0;  // the top bit of `outside` for an offset below 0 or above `last`
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const uint64_t offset = at.of[lane] - base;
+    offsets.of[lane] = offset;
+    outside |= offset | (last - offset);
+    bits |= at.of[lane];
+  }
+  return outside >> 63 == 0 && (bits & (bytes - 1)) == 0 ? region : nullptr;
+}
+
 Bytes Warp::reach_in(const Op& op, int lane, Space named, uint64_t address, uint32_t bytes, MemoryAccess::Kind kind,
                      bool told) {
   const Space space = resolve(named, address);
@@ -60,6 +82,11 @@ Bytes Warp::reach_in(const Op& op, int lane, Space named, uint64_t address, uint
   if (told && observer != nullptr && space != Space::kParam)
     observer->on_access({{block_.linear(), thread(lane)}, &op, space, address, bytes, kind});
   return found;
+}
+
+const Region& Warp::source_of_copy(const Op& op, int lane, uint64_t address, uint32_t bytes, uint64_t& offset) {
+  reach_in(op, lane, Space::kGlobal, address, bytes, MemoryAccess::Kind::kRead, false);
+  return region_of(op, lane, Space::kGlobal, address, bytes, offset);
 }
 
 Region& Warp::region_of(const Op& op, int lane, Space space, uint64_t address, uint32_t bytes, uint64_t& offset) {
