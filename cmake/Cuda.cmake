@@ -69,9 +69,28 @@ message(STATUS "The CUDA backend: toolkit ${CUDAToolkit_VERSION}, NCCL ${NCCL_VE
 #   warn-on-..., -Werror        registers that spill, and arrays that end up in local memory, stop the build
 #   compress-mode=none          so that the tests find the PTX in the objects
 #   lineinfo                    source lines for their reports, and for profilers
+set(ANNULUS_CUDA_STRICT -Werror=all-warnings)
 set(ANNULUS_CUDA_FLAGS
-  --fmad=false --compress-mode=none -lineinfo
-  -Xptxas=--warn-on-spills,--warn-on-local-memory-usage -Werror=all-warnings
+  --fmad=false --compress-mode=none -lineinfo -Xptxas=--warn-on-spills,--warn-on-local-memory-usage
   -Xcompiler=-Wall,-Wextra,-ffp-contract=off)
 add_library(annulus_cuda_flags INTERFACE)
 target_compile_options(annulus_cuda_flags INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:${ANNULUS_CUDA_FLAGS}>")
+
+# Warnings are errors in the target's CUDA sources, but for those that the list excepts.
+function(annulus_cuda_strict target list)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${list})
+  file(STRINGS ${list} excepted REGEX "^[^#]")
+  foreach(line IN LISTS excepted)
+    if(NOT line MATCHES "^([a-z0-9_]+\\.cu) ([0-9]+) [^ ].*$")
+      message(FATAL_ERROR "${list}: '${line}' should be a source, a number of bytes and a reason")
+    endif()
+    list(APPEND excepted_sources ${CMAKE_MATCH_1})
+  endforeach()
+  get_target_property(sources ${target} SOURCES)
+  foreach(source IN LISTS sources)
+    get_filename_component(name ${source} NAME)
+    if(name MATCHES "\\.cu$" AND NOT name IN_LIST excepted_sources)
+      set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS ${ANNULUS_CUDA_STRICT})
+    endif()
+  endforeach()
+endfunction()
