@@ -189,6 +189,21 @@ TEST(Runtime, MemoryFreedInTheOrderOfAnotherStreamIsARace) {
     }
 }
 
+// Whatever the policy.
+TEST(Runtime, AHostThatAsksAgainAndAgainGetsAnAnswer) {
+  for (uint64_t schedule = 0; schedule < 30; ++schedule)
+    EXPECT_EQ(fault_of(schedule, 1,
+                       [&](int) {
+                         Buffers b;
+                         b.up(b.x, b.first);
+                         b.up(b.y, b.second);
+                         uint64_t asked = 0;
+                         while (cudaStreamQuery(b.first) == cudaErrorNotReady) ASSERT_LT(++asked, 10000u);
+                         while (cudaStreamQuery(b.second) == cudaErrorNotReady) ASSERT_LT(++asked, 10000u);
+                       }),
+              "");
+}
+
 TEST(Runtime, WithoutASimulationThereIsNoDriver) {
   int count = 7;
   EXPECT_EQ(cudaGetDeviceCount(&count), cudaErrorInsufficientDriver);

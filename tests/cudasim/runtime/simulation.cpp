@@ -8,6 +8,8 @@
 namespace annulus::cudasim {
 namespace {
 
+constexpr uint64_t kPatience = 500;  // calls of hosts in a row, while a stream could go on
+
 Simulation* active_simulation = nullptr;
 thread_local Host* this_host = nullptr;
 
@@ -141,6 +143,8 @@ void Simulation::pass_on() {
 
 // Streams first, then hosts.
 size_t Simulation::choose(const std::vector<Host*>& hosts, std::vector<Stream*>& streams) {
+  // A host that asks again and again whether a stream is done must get its answer some time.
+  if (!streams.empty() && ++calls_in_a_row_ > kPatience) return chance_.below(streams.size());
   const Policy policy = options_.seed == 0 ? Policy::kHostFirst : options_.policy;
   if (policy == Policy::kStarve && streams.size() + hosts.size() > 1) {
     const auto starved = [&](const Stream* stream) { return stream->number == options_.starved; };
@@ -175,6 +179,7 @@ std::vector<Stream*> Simulation::ready_streams() const {
 }
 
 void Simulation::step(Stream& stream) {
+  calls_in_a_row_ = 0;
   try {
     Work& next = *stream.work.front();
     if (!next.step(*this, stream)) return;

@@ -197,7 +197,7 @@ class Simulation {
   std::vector<Stream*> default_streams_;
   std::vector<uint64_t> visible_;
   uint32_t queues_ = 0;
-  uint64_t steps_ = 0, names_ = 0, barriers_ = 0;
+  uint64_t steps_ = 0, names_ = 0, barriers_ = 0, calls_in_a_row_ = 0;
   QueueClock known_, barrier_clock_;  // known_: all that is over when a run begins
   std::exception_ptr fault_;
   std::map<std::pair<int, const Module*>, std::unique_ptr<LoadedModule>> modules_;
