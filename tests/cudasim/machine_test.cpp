@@ -2,23 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/cudasim/ptx/launch.h"
-#include "tests/cudasim/snippet.h"
+#include "tests/cudasim/machine.h"
 
 namespace annulus::cudasim {
 namespace {
-
-constexpr char kHead[] = ".version 8.0\n.target sm_80\n.address_size 64\n";
-
-struct Machine {
-  Memory memory;
-  LoadedModule module;
-  explicit Machine(const std::string& text) : module(kHead + text, memory) {}
-  Statistics run(const Arguments& given, uint32_t threads = 32, Options options = {}) {
-    options.max_instructions = 1'000'000;  // a fault of the interpreter may be an endless loop
-    return launch(module.kernel("k"), memory, {}, {threads}, given, options);
-  }
-};
 
 std::string refusal(const std::string& text) {
   try {
