@@ -31,6 +31,9 @@ TEST(Accesses, BordersAndAlignment) {
     EXPECT_EQ(fault_of(load, lanes, bytes, 4), FaultKind::kOutOfBounds);
     EXPECT_EQ(fault_of(load, lanes, bytes, ~uint64_t{3}), FaultKind::kOutOfBounds);
     EXPECT_EQ(fault_of(load, lanes, bytes + 2, 2), FaultKind::kMisaligned);
+    const std::string again =
+        kernel("ld.global.u8 %r3, [%rd1]; ld.global.u32 %r1, [%rd2];");  // an allocation known by now
+    EXPECT_EQ(fault_of(again, lanes, bytes + 2, 2), FaultKind::kMisaligned);
     EXPECT_EQ(fault_of(load, lanes, bytes - 1, 0), FaultKind::kOutOfBounds);
     EXPECT_EQ(fault_of(store, lanes, bytes, 4), FaultKind::kOutOfBounds);
     EXPECT_EQ(fault_of(store, lanes, bytes + 2, 2), FaultKind::kMisaligned);
@@ -163,7 +166,7 @@ const std::string kTile =
 
 TEST(Accesses, CopiesInFlight) {
   const auto kind = [](const std::string& body, Options options = {}) {
-    return fault_of(kernel(kTile + body), {32}, 512, 0, options);
+    return fault_of(kernel(kTile + body + "\ncp.async.wait_all;"), {32}, 512, 0, options);
   };
   const std::string copy = "cp.async.cg.shared.global [%r3], [%rd3], 16;\n";
   EXPECT_EQ(kind(copy + "mad.lo.u32 %r4, %r0, 4, %r2; st.shared.u32 [%r4], %r0;"), FaultKind::kInFlight);
@@ -217,7 +220,8 @@ TEST(Accesses, StatisticsOfEveryPattern) {
   for (int round = 0; round < 2000; ++round) {
     const uint32_t bytes = 1u << random() % 5, lanes = random() % 2 == 0 ? ~0u : static_cast<uint32_t>(random()) | 1;
     uint64_t at[32];
-    const uint64_t base = 4096 + 16 * (random() % 64), stride = random() % 40, shape = random() % 7;
+    const uint64_t odd = random() % 4 == 0 ? random() % 32 : 0;  // misaligned, as what is about to be reported
+    const uint64_t base = 4096 + 16 * (random() % 64) + odd, stride = random() % 40, shape = random() % 7;
     for (uint64_t i = 0; i < 32; ++i)
       at[i] = base + bytes * (shape == 0   ? i
                               : shape == 1 ? 31 - i

@@ -215,11 +215,12 @@ TEST(ArithmeticEdges, PairsOfHalves) {
                const uint16_t product = narrow<Half>(flushed(a) * flushed(b));
                return static_cast<uint16_t>((product & 0x7c00) == 0 ? product & 0x8000 : product);
              }));
-  // In double, 1 + 2^-8 and a little would round to exactly half way between two bf16, and then to the even one.
-  expect_all("fma.rn.bf16 %h9, %h1, %h2, %h3;", "%h9", "b16", {{0x3f81, 0x3f80, 0x3b80}, {0x3f80, 0x3b80, 0x3f80}},
-             [](const Inputs& in) -> uint64_t { return in.a == 0x3f81 ? 0x3f82 : 0x3f80; });
-  expect_all("fma.rn.bf16 %h9, %h1, %h2, %h3;", "%h9", "b16", {{0x2000, 0x1f80, 0x3f80}, {0x3f81, 0x3b80, 0x3f80}},
-             [](const Inputs& in) -> uint64_t { return in.a == 0x2000 ? 0x3f80 : 0x3f81; });
+  // 1.0625 squared lies half way between two bf16, and what is added to it, or taken away, decides.
+  expect_all("fma.rn.bf16 %h9, %h1, %h2, %h3;", "%h9", "b16",
+             {{0x3f88, 0x3f88, 0x0d80}, {0x3f88, 0x3f88, 0x8d80}, {0xbf88, 0x3f88, 0x8d80}, {0xbf88, 0x3f88, 0x0d80}},
+             [](const Inputs& in) -> uint64_t {
+               return (in.a & 0x8000) | ((in.a & 0x8000) == (in.c & 0x8000) ? 0x3f91 : 0x3f90);
+             });
 }
 
 TEST(ArithmeticEdges, Conversions) {
@@ -235,6 +236,9 @@ TEST(ArithmeticEdges, Conversions) {
              [&](const Inputs& in) { return to_s32(std::ceil(f(in.a))); });
   expect_all("cvt.rni.s32.f32 %r9, %f1;", "%r9", "u32", floats(),
              [&](const Inputs& in) { return to_s32(std::nearbyint(f(in.a))); });
+  expect_all("cvt.f64.f32 %fd4, %f1; cvt.rzi.s32.f64 %r9, %fd4;", "%r9", "u32",
+             {{0x7fc00000, 0, 0}, {0xc1200000, 0, 0}},
+             [](const Inputs& in) -> uint64_t { return in.a == 0x7fc00000 ? 0x80000000 : 0xfffffff6; });
   expect_all("cvt.sat.s8.s64 %r9, %rd1;", "%r9", "u32", integers(), [](const Inputs& in) {
     return low(static_cast<uint64_t>(std::clamp<int64_t>(static_cast<int64_t>(in.a), -128, 127)));
   });

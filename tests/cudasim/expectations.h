@@ -13,7 +13,7 @@
 
 namespace annulus::cudasim {
 
-// Random bits, with the values among them at which integer arithmetic has its edges.
+/// Random bits, with the values among them at which integer arithmetic has its edges.
 inline std::vector<Inputs> integers() {
   std::mt19937_64 random(3);
   const uint64_t edges[] = {
@@ -42,10 +42,11 @@ inline void expect_all(const char* body, const char* result, const char* type, c
 inline uint32_t low(uint64_t value) { return static_cast<uint32_t>(value); }
 inline int32_t sign(uint64_t value) { return static_cast<int32_t>(value); }
 
+/// Every pair of numbers at which floating point has its edges, then random ones with those among them.
 inline std::vector<Inputs> floats() {
   std::mt19937 random(5);
   std::normal_distribution<float> normal;
-  const float edges[] = {0.0f,   -0.0f,   1.0f,    -1.0f, INFINITY, -INFINITY, NAN,
+  const float edges[] = {0.0f,   -0.0f,   1.0f,    -1.0f, INFINITY, -INFINITY, NAN,  1e-20f,
                          1e-40f, -3e-39f, 3.4e38f, 0.5f,  2.5f,     65504.0f,  1e10f};
   std::vector<Inputs> inputs(160);
   for (Inputs& each : inputs) {
@@ -56,6 +57,8 @@ inline std::vector<Inputs> floats() {
     };
     each = {pick(), pick(), pick()};
   }
+  for (const float a : edges)
+    for (const float b : edges) inputs.push_back({std::bit_cast<uint32_t>(a), std::bit_cast<uint32_t>(b), 0x3f800000});
   return inputs;
 }
 

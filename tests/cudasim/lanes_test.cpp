@@ -119,12 +119,20 @@ TEST(Lanes, BarriersThatCountAndBarriersThatAreLeft) {
   counted.run(arguments(out), 40);
   EXPECT_EQ(counted.memory.download<uint32_t>(out, 40)[31], 4u);
   EXPECT_EQ(counted.memory.download<uint32_t>(out, 40)[39], 0u);
-  // The second warp ends while the first waits.
-  Machine left(
-      kernel("setp.ge.u32 %p1, %r0, 32; @%p1 bra OUT; bar.sync 0; mov.u32 %r1, 8; bra STORE;\nOUT: ret;\nSTORE:"));
-  const uint64_t other = left.memory.allocate(128, "out");
-  left.run(arguments(other), 64);
-  EXPECT_EQ(left.memory.download<uint32_t>(other, 32)[0], 8u);
+  // Who arrives goes on at once, here to the barrier for which the other waits first.
+  Machine arrives(
+      kernel("setp.lt.u32 %p1, %r0, 32; @%p1 bra FIRST; bar.arrive 2, 64; bar.sync 3, 64; bra STORE;\n"
+             "FIRST: bar.sync 3, 64; bar.sync 2, 64; mov.u32 %r1, 6;\nSTORE:"));
+  const uint64_t third = arrives.memory.allocate(256, "out");
+  arrives.run(arguments(third), 64);
+  EXPECT_EQ(arrives.memory.download<uint32_t>(third, 64)[31], 6u);
+  // Either warp ends while the other waits.
+  for (const char* ends : {"setp.ge.u32 %p1, %r0, 32;", "setp.lt.u32 %p1, %r0, 32;"}) {
+    Machine left(kernel(ends + std::string("@%p1 bra OUT; bar.sync 0; mov.u32 %r1, 8; bra STORE;\nOUT: ret;\nSTORE:")));
+    const uint64_t other = left.memory.upload(std::vector<uint32_t>(64), "out");
+    left.run(arguments(other), 64);
+    EXPECT_EQ(left.memory.download<uint32_t>(other, 64)[0] + left.memory.download<uint32_t>(other, 64)[63], 8u);
+  }
 }
 
 TEST(Lanes, WrongBarriersAreReported) {

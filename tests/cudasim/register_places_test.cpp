@@ -64,6 +64,22 @@ TEST(RegisterPlaces, StretchesOutOfOrder) {
          [](uint32_t i) { return i + 10; });
 }
 
+// The value comes from below, to an instruction behind others of its stretch.
+TEST(RegisterPlaces, AValueFromBelow) {
+  expect("bra SECOND;\nFIRST:\n" + clutter(100) + "add.u32 %r1, %r3, 1; bra DONE;\nSECOND: add.u32 %r3, %r0, 9;\n" +
+             "bra FIRST;\nDONE:",
+         [](uint32_t i) { return i + 10; });
+}
+
+TEST(RegisterPlaces, AGuardIsRead) {
+  std::string others;
+  for (int i = 50; i < 58; ++i)
+    others += "setp.eq.u32 %p" + std::to_string(i) + ", %r2, 77; selp.u32 %r9, 1, 0, %p" + std::to_string(i) + ";\n";
+  expect("mov.u32 %r1, 0; mov.u32 %r2, 0; setp.lt.u32 %p1, %r0, 11;\nAGAIN: @%p1 add.u32 %r1, %r1, 5;\n" + others +
+             "add.u32 %r2, %r2, 1; setp.lt.u32 %p2, %r2, 4; @%p2 bra AGAIN;",
+         [](uint32_t i) { return i < 11 ? 20u : 0u; });
+}
+
 TEST(RegisterPlaces, BranchTables) {
   expect(
       "add.u32 %r3, %r0, 9; and.b32 %r4, %r0, 1; bra SECOND;\nODD: add.u32 %r1, %r3, 1; bra DONE;\n"

@@ -42,6 +42,8 @@ class TensorCore {
     for (auto& row : c_)
       for (float& x : row) x = random() % 9 == 0 ? -0.0f : normal(random);
     for (int k = 0; k < 16; ++k) a_[5][k] = 0x80008000 & (shape.kind == Kind::kTf32 ? 0x80000000 : 0x8000);  // all -0
+    for (auto& row : b_) row[6] = shape.kind == Kind::kTf32 ? 0x3f800000 : shape.kind == Kind::kHalf ? 0x3c00 : 0x3f80;
+    c_[5][6] = -0.0f;  // stays -0, for every product there is one
     c_[2][3] = NAN;
     if (shape.half_sum)
       for (auto& row : c_)
