@@ -167,7 +167,8 @@ DIFFERENTIAL T sign_extended(T a, uint32_t bits) {  // the low bits as a signed 
 }
 template <class To, class From>
 DIFFERENTIAL To clamped(From a) {  // both signed or both unsigned, To narrower
-  constexpr From kMost = static_cast<From>(static_cast<std::make_unsigned_t<To>>(~To{0}) >> (std::is_signed_v<To> ? 1 : 0));
+  constexpr From kMost =
+      static_cast<From>(static_cast<std::make_unsigned_t<To>>(~To{0}) >> (std::is_signed_v<To> ? 1 : 0));
   constexpr From kLeast = std::is_signed_v<To> ? static_cast<From>(-kMost - 1) : From{0};
   return static_cast<To>(a < kLeast ? kLeast : a > kMost ? kMost : a);
 }

@@ -46,6 +46,8 @@ PTX3(bfe_u64, TO_U64, U64, U32, U32, "bfe.u64 %0, %1, %2, %3;")
 PTX3(bfe_s64, TO_S64, S64, U32, U32, "bfe.s64 %0, %1, %2, %3;")
 PTX4(bfi_32, TO_U32, U32, U32, U32, U32, "bfi.b32 %0, %1, %2, %3, %4;")
 PTX4(bfi_64, TO_U64, U64, U64, U32, U32, "bfi.b64 %0, %1, %2, %3, %4;")
+PTX2(bmsk_clamp, TO_U32, U32, U32, "bmsk.clamp.b32 %0, %1, %2;")
+PTX2(bmsk_wrap, TO_U32, U32, U32, "bmsk.wrap.b32 %0, %1, %2;")
 PTX1(bfind_u32, TO_U32, U32, "bfind.u32 %0, %1;")
 PTX1(bfind_s32, TO_U32, S32, "bfind.s32 %0, %1;")
 PTX1(bfind_u64, TO_U32, U64, "bfind.u64 %0, %1;")
@@ -204,50 +206,50 @@ DIFFERENTIAL double larger(double a, double b) { return fmax(a, b); }
 DIFFERENTIAL float fraction(float a) { return __saturatef(a); }
 
 // Arithmetic and conversions rounded to the nearest, to zero, up and down.
-#define DIRECTED(rounding, r)                                                                                 \
-  template <>                                                                                                 \
-  struct Directed<rounding> {                                                                                 \
-    static DIFFERENTIAL float add(float a, float b) { return __fadd_##r(a, b); }                              \
-    static DIFFERENTIAL float sub(float a, float b) { return __fsub_##r(a, b); }                              \
-    static DIFFERENTIAL float mul(float a, float b) { return __fmul_##r(a, b); }                              \
-    static DIFFERENTIAL float div(float a, float b) { return __fdiv_##r(a, b); }                              \
-    static DIFFERENTIAL float fma(float a, float b, float c) { return __fmaf_##r(a, b, c); }                  \
-    static DIFFERENTIAL float sqrt(float a) { return __fsqrt_##r(a); }                                        \
-    static DIFFERENTIAL float rcp(float a) { return __frcp_##r(a); }                                          \
-    static DIFFERENTIAL double add(double a, double b) { return __dadd_##r(a, b); }                           \
-    static DIFFERENTIAL double sub(double a, double b) { return __dsub_##r(a, b); }                           \
-    static DIFFERENTIAL double mul(double a, double b) { return __dmul_##r(a, b); }                           \
-    static DIFFERENTIAL double div(double a, double b) { return __ddiv_##r(a, b); }                           \
-    static DIFFERENTIAL double fma(double a, double b, double c) { return __fma_##r(a, b, c); }               \
-    static DIFFERENTIAL double sqrt(double a) { return __dsqrt_##r(a); }                                      \
-    static DIFFERENTIAL double rcp(double a) { return __drcp_##r(a); }                                        \
-    static DIFFERENTIAL float to_float(double a) { return __double2float_##r(a); }                            \
-    static DIFFERENTIAL float to_float(int32_t a) { return __int2float_##r(a); }                              \
-    static DIFFERENTIAL float to_float(uint32_t a) { return __uint2float_##r(a); }                            \
-    static DIFFERENTIAL float to_float(int64_t a) { return __ll2float_##r(a); }                               \
-    static DIFFERENTIAL float to_float(uint64_t a) { return __ull2float_##r(a); }                             \
-    static DIFFERENTIAL double to_double(int64_t a) { return __ll2double_##r(a); }                            \
-    static DIFFERENTIAL double to_double(uint64_t a) { return __ull2double_##r(a); }                          \
-    static DIFFERENTIAL int32_t to_s32(float a) { return __float2int_##r(a); }                                \
-    static DIFFERENTIAL uint32_t to_u32(float a) { return __float2uint_##r(a); }                              \
-    static DIFFERENTIAL int64_t to_s64(float a) { return __float2ll_##r(a); }                                 \
-    static DIFFERENTIAL uint64_t to_u64(float a) { return __float2ull_##r(a); }                               \
-    static DIFFERENTIAL int32_t to_s32(double a) { return __double2int_##r(a); }                              \
-    static DIFFERENTIAL uint32_t to_u32(double a) { return __double2uint_##r(a); }                            \
-    static DIFFERENTIAL int64_t to_s64(double a) { return __double2ll_##r(a); }                               \
-    static DIFFERENTIAL uint64_t to_u64(double a) { return __double2ull_##r(a); }                             \
-    static DIFFERENTIAL int32_t to_s32(Half a) { return __half2int_##r(__ushort_as_half(a.bits)); }           \
-    static DIFFERENTIAL uint64_t to_u64(Half a) { return __half2ull_##r(__ushort_as_half(a.bits)); }          \
-    static DIFFERENTIAL int16_t to_s16(Half a) { return __half2short_##r(__ushort_as_half(a.bits)); }         \
+#define DIRECTED(rounding, r)                                                                                   \
+  template <>                                                                                                   \
+  struct Directed<rounding> {                                                                                   \
+    static DIFFERENTIAL float add(float a, float b) { return __fadd_##r(a, b); }                                \
+    static DIFFERENTIAL float sub(float a, float b) { return __fsub_##r(a, b); }                                \
+    static DIFFERENTIAL float mul(float a, float b) { return __fmul_##r(a, b); }                                \
+    static DIFFERENTIAL float div(float a, float b) { return __fdiv_##r(a, b); }                                \
+    static DIFFERENTIAL float fma(float a, float b, float c) { return __fmaf_##r(a, b, c); }                    \
+    static DIFFERENTIAL float sqrt(float a) { return __fsqrt_##r(a); }                                          \
+    static DIFFERENTIAL float rcp(float a) { return __frcp_##r(a); }                                            \
+    static DIFFERENTIAL double add(double a, double b) { return __dadd_##r(a, b); }                             \
+    static DIFFERENTIAL double sub(double a, double b) { return __dsub_##r(a, b); }                             \
+    static DIFFERENTIAL double mul(double a, double b) { return __dmul_##r(a, b); }                             \
+    static DIFFERENTIAL double div(double a, double b) { return __ddiv_##r(a, b); }                             \
+    static DIFFERENTIAL double fma(double a, double b, double c) { return __fma_##r(a, b, c); }                 \
+    static DIFFERENTIAL double sqrt(double a) { return __dsqrt_##r(a); }                                        \
+    static DIFFERENTIAL double rcp(double a) { return __drcp_##r(a); }                                          \
+    static DIFFERENTIAL float to_float(double a) { return __double2float_##r(a); }                              \
+    static DIFFERENTIAL float to_float(int32_t a) { return __int2float_##r(a); }                                \
+    static DIFFERENTIAL float to_float(uint32_t a) { return __uint2float_##r(a); }                              \
+    static DIFFERENTIAL float to_float(int64_t a) { return __ll2float_##r(a); }                                 \
+    static DIFFERENTIAL float to_float(uint64_t a) { return __ull2float_##r(a); }                               \
+    static DIFFERENTIAL double to_double(int64_t a) { return __ll2double_##r(a); }                              \
+    static DIFFERENTIAL double to_double(uint64_t a) { return __ull2double_##r(a); }                            \
+    static DIFFERENTIAL int32_t to_s32(float a) { return __float2int_##r(a); }                                  \
+    static DIFFERENTIAL uint32_t to_u32(float a) { return __float2uint_##r(a); }                                \
+    static DIFFERENTIAL int64_t to_s64(float a) { return __float2ll_##r(a); }                                   \
+    static DIFFERENTIAL uint64_t to_u64(float a) { return __float2ull_##r(a); }                                 \
+    static DIFFERENTIAL int32_t to_s32(double a) { return __double2int_##r(a); }                                \
+    static DIFFERENTIAL uint32_t to_u32(double a) { return __double2uint_##r(a); }                              \
+    static DIFFERENTIAL int64_t to_s64(double a) { return __double2ll_##r(a); }                                 \
+    static DIFFERENTIAL uint64_t to_u64(double a) { return __double2ull_##r(a); }                               \
+    static DIFFERENTIAL int32_t to_s32(Half a) { return __half2int_##r(__ushort_as_half(a.bits)); }             \
+    static DIFFERENTIAL uint64_t to_u64(Half a) { return __half2ull_##r(__ushort_as_half(a.bits)); }            \
+    static DIFFERENTIAL int16_t to_s16(Half a) { return __half2short_##r(__ushort_as_half(a.bits)); }           \
     static DIFFERENTIAL uint32_t to_u32(Bfloat a) { return __bfloat162uint_##r(__ushort_as_bfloat16(a.bits)); } \
-    static DIFFERENTIAL int64_t to_s64(Bfloat a) { return __bfloat162ll_##r(__ushort_as_bfloat16(a.bits)); }  \
-    static DIFFERENTIAL Half to_half(float a) { return {__half_as_ushort(__float2half_##r(a))}; }             \
-    static DIFFERENTIAL Half to_half(int32_t a) { return {__half_as_ushort(__int2half_##r(a))}; }             \
-    static DIFFERENTIAL Half to_half(uint64_t a) { return {__half_as_ushort(__ull2half_##r(a))}; }            \
-    static DIFFERENTIAL Half to_half(int16_t a) { return {__half_as_ushort(__short2half_##r(a))}; }           \
-    static DIFFERENTIAL Bfloat to_bfloat(float a) { return {__bfloat16_as_ushort(__float2bfloat16_##r(a))}; } \
+    static DIFFERENTIAL int64_t to_s64(Bfloat a) { return __bfloat162ll_##r(__ushort_as_bfloat16(a.bits)); }    \
+    static DIFFERENTIAL Half to_half(float a) { return {__half_as_ushort(__float2half_##r(a))}; }               \
+    static DIFFERENTIAL Half to_half(int32_t a) { return {__half_as_ushort(__int2half_##r(a))}; }               \
+    static DIFFERENTIAL Half to_half(uint64_t a) { return {__half_as_ushort(__ull2half_##r(a))}; }              \
+    static DIFFERENTIAL Half to_half(int16_t a) { return {__half_as_ushort(__short2half_##r(a))}; }             \
+    static DIFFERENTIAL Bfloat to_bfloat(float a) { return {__bfloat16_as_ushort(__float2bfloat16_##r(a))}; }   \
     static DIFFERENTIAL Bfloat to_bfloat(uint32_t a) { return {__bfloat16_as_ushort(__uint2bfloat16_##r(a))}; } \
-    static DIFFERENTIAL Bfloat to_bfloat(int64_t a) { return {__bfloat16_as_ushort(__ll2bfloat16_##r(a))}; }  \
+    static DIFFERENTIAL Bfloat to_bfloat(int64_t a) { return {__bfloat16_as_ushort(__ll2bfloat16_##r(a))}; }    \
   };
 template <Rounding>
 struct Directed;
@@ -315,8 +317,8 @@ DIFFERENTIAL Half small_rint(Half a) { return wrapped(hrint(real(a))); }
 
 // Two at once: the second of fma(a, b, c) taken for the pairs (a, b), (b, c), (c, a).
 DIFFERENTIAL Half pair_fma(Half a, Half b, Half c) {
-  const __half2 all = __hfma2(__halves2half2(real(a), real(b)), __halves2half2(real(b), real(c)),
-                              __halves2half2(real(c), real(a)));
+  const __half2 all =
+      __hfma2(__halves2half2(real(a), real(b)), __halves2half2(real(b), real(c)), __halves2half2(real(c), real(a)));
   return wrapped(__hadd(__low2half(all), __high2half(all)));
 }
 DIFFERENTIAL Bfloat pair_fma(Bfloat a, Bfloat b, Bfloat c) {

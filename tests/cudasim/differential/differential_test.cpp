@@ -1,11 +1,13 @@
 // Random straight-line programs, compiled by nvcc and interpreted, against the same text compiled by g++: every bit of
 // every result. NaN counts as one value. Left out is what only approximates (docs/CUDASIM.md).
 //
-// differential_test PROGRAMS.ptx PROGRAMS.so [seed of the inputs]
+// differential_test PROGRAMS.so INPUTS PROGRAMS.ptx...    INPUTS: how many sets of inputs are tried
 
 #include <dlfcn.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <bit>
 #include <fstream>
 #include <random>
 #include <sstream>
@@ -27,9 +29,21 @@ class Chance {
   explicit Chance(uint64_t seed) : random_(seed) {}
 
   uint64_t whole() {
-    constexpr uint64_t kEdges[] = {0,          1,          0x7f,       0x80,        0xff,
-                                   0x7fff,     0x8000,     0xffff,     0x7fffffff,  0x80000000,
-                                   0xffffffff, 0xff800000, ~uint64_t{0} >> 1, uint64_t{1} << 63, ~uint64_t{0}};
+    constexpr uint64_t kEdges[] = {0,
+                                   1,
+                                   0x7f,
+                                   0x80,
+                                   0xff,
+                                   0x7fff,
+                                   0x8000,
+                                   0xffff,
+                                   0x7fffffff,
+                                   0x80000000,
+                                   0xffffffff,
+                                   0xff800000,
+                                   ~uint64_t{0} >> 1,
+                                   uint64_t{1} << 63,
+                                   ~uint64_t{0}};
     return random_() % 3 == 0 ? pick(kEdges) : random_() >> random_() % 64;
   }
   double real() {
@@ -49,7 +63,7 @@ class Chance {
     return std::bit_cast<double>(random_() % 3 == 0 ? pick(kEdges) : number(1023, 52));
   }
   float single() {
-    constexpr uint32_t kEdges[] = {0,          0x80000000, 0x7f800000, 0xff800000, 0x7fc00000, 1,         0x807fffff,
+    constexpr uint32_t kEdges[] = {0,          0x80000000, 0x7f800000, 0xff800000, 0x7fc00000, 1,          0x807fffff,
                                    0x00800000, 0x7f7fffff, 0x4effffff, 0xcf000000, 0x5f000000, 0x3f800000, 0x3f000000};
     return std::bit_cast<float>(random_() % 3 == 0 ? pick(kEdges) : static_cast<uint32_t>(number(127, 23)));
   }
@@ -65,7 +79,8 @@ class Chance {
   }
   // Of a size at which sums round, mostly, and often with few bits, so that halves and wholes are among them.
   uint64_t number(int bias, int mantissa) {
-    const uint64_t few = random_() % 2 == 0 ? ~uint64_t{0} << (static_cast<uint64_t>(mantissa) - random_() % 6) : ~uint64_t{0};
+    const uint64_t few =
+        random_() % 2 == 0 ? ~uint64_t{0} << (static_cast<uint64_t>(mantissa) - random_() % 6) : ~uint64_t{0};
     const auto reach = static_cast<uint64_t>(random_() % 4 == 0 ? bias : std::min(bias, 40));
     const uint64_t exponent = static_cast<uint64_t>(bias) - reach + random_() % (2 * reach);
     const uint64_t sign = random_() % 2 << (mantissa == 52 ? 63 : mantissa == 23 ? 31 : 15);
@@ -106,61 +121,68 @@ differential::ProgramTable host_programs(const char* path) {
 
 class Comparison {
  public:
-  Comparison(const char* ptx, const char* library, uint64_t seed)
-      : table_(host_programs(library)), inputs_(random_inputs(seed)), module_(read_file(ptx), memory_) {
-    from_ = memory_.upload(inputs_, "inputs");
-  }
+  Comparison(const char* ptx, const differential::ProgramTable& table)
+      : ptx_(ptx), table_(table), module_(read_file(ptx), memory_) {}
 
-  bool run() {
+  /// Says which programs differ, each once, and returns whether none does.
+  bool run(uint64_t sets) {
     size_t wrong = 0;
-    for (size_t i = 0; i < table_.count; ++i) wrong += agrees(table_.programs[i], i % 2) ? 0 : 1;
-    fmt::print("{} programs with {} inputs each: {} differ\n", table_.count, kThreads, wrong);
+    for (size_t i = 0; i < table_.count; ++i) {
+      bool right = true;
+      for (uint64_t set = 1; right && set <= sets; ++set) right = agrees(table_.programs[i], set);
+      wrong += right ? 0 : 1;
+    }
+    fmt::print("{}: {} programs with {} inputs each, {} differ\n", ptx_, table_.count, kThreads * sets, wrong);
     return wrong == 0 && table_.count > 0;
   }
 
  private:
-  bool agrees(const differential::HostProgram& program, uint64_t schedule) {
-    const std::string kernel = fmt::format("kernel_{}", program.number);
+  bool agrees(const differential::HostProgram& program, uint64_t set) {
+    const std::vector<differential::Inputs> inputs = random_inputs(set);
     std::vector<uint64_t> host(kThreads * table_.cells);
-    const uint64_t cells = memory_.upload(host, "cells");
+    const uint64_t from = memory_.upload(inputs, "inputs"), to = memory_.upload(host, "cells");
     for (size_t thread = 0; thread < kThreads; ++thread)
-      program.run(inputs_[thread], host.data() + thread * table_.cells);
+      program.run(inputs[thread], host.data() + thread * table_.cells);
+    const std::string kernel = fmt::format("kernel_{}", program.number);
     Options options;
-    options.seed = schedule;
+    options.seed = set - 1;
     try {
-      launch(module_.kernel(kernel), memory_, {}, {kThreads}, arguments(from_, cells), options);
+      launch(module_.kernel(kernel), memory_, {}, {kThreads}, arguments(from, to), options);
     } catch (const std::exception& error) {
-      fmt::print("{}\n", error.what());
+      fmt::print("{}: {}\n", ptx_, error.what());
       return false;
     }
-    const std::vector<uint64_t> device = memory_.download<uint64_t>(cells, host.size());
-    memory_.release(cells);
-    for (size_t i = 0; i < host.size(); ++i) {
-      if (device[i] == host[i]) continue;
-      fmt::print("{}, thread {}, cell {}: {:#x} on the device, {:#x} on the host\n", kernel, i / table_.cells,
-                 i % table_.cells, device[i], host[i]);
-      return false;
-    }
-    return true;
+    const std::vector<uint64_t> device = memory_.download<uint64_t>(to, host.size());
+    memory_.release(from);
+    memory_.release(to);
+    const auto at =
+        static_cast<size_t>(std::mismatch(device.begin(), device.end(), host.begin()).first - device.begin());
+    if (at == host.size()) return true;
+    fmt::print("{}: {}, inputs {} of thread {}, cell {}: {:#x} on the device, {:#x} on the host\n", ptx_, kernel, set,
+               at / table_.cells, at % table_.cells, device[at], host[at]);
+    return false;
   }
 
-  differential::ProgramTable table_;
-  std::vector<differential::Inputs> inputs_;
+  const char* ptx_;
+  const differential::ProgramTable& table_;
   Memory memory_;
   LoadedModule module_;
-  uint64_t from_;
 };
 
 }  // namespace
 }  // namespace annulus::cudasim
 
 int main(int argc, char** argv) {
-  if (argc < 3) {
-    fmt::print(stderr, "differential_test PROGRAMS.ptx PROGRAMS.so [seed of the inputs]\n");
+  if (argc < 4) {
+    fmt::print(stderr, "differential_test PROGRAMS.so INPUTS PROGRAMS.ptx...\n");
     return 64;
   }
   try {
-    return annulus::cudasim::Comparison(argv[1], argv[2], argc > 3 ? std::stoull(argv[3]) : 1).run() ? 0 : 1;
+    using annulus::cudasim::Comparison;
+    const auto table = annulus::cudasim::host_programs(argv[1]);
+    bool right = true;
+    for (int i = 3; i < argc; ++i) right = Comparison(argv[i], table).run(std::stoull(argv[2])) && right;
+    return right ? 0 : 1;
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}\n", error.what());
     return 1;

@@ -40,6 +40,12 @@ T inserted(T a, T b, uint32_t to, uint32_t length) {
   }
   return b;
 }
+inline uint32_t bmsk_clamp(uint32_t from, uint32_t length) {
+  uint32_t result = 0;
+  for (uint64_t i = from; i < 32 && i < uint64_t{from} + length; ++i) result |= 1u << i;
+  return result;
+}
+inline uint32_t bmsk_wrap(uint32_t from, uint32_t length) { return bmsk_clamp(from % 32, length % 32); }
 template <class T>
 uint32_t top_bit(T a) {  // of what differs from the sign
   for (uint32_t i = kWidth<T>; i-- > 0;)
@@ -67,9 +73,7 @@ inline int32_t mad_hi_s32(int32_t a, int32_t b, int32_t c) { return high_sum(a, 
 inline uint32_t mad_hi_u32(uint32_t a, uint32_t b, uint32_t c) { return high_sum(a, b, c); }
 inline int64_t mad_hi_s64(int64_t a, int64_t b, int64_t c) { return high_sum(a, b, c); }
 inline uint64_t mad_hi_u64(uint64_t a, uint64_t b, uint64_t c) { return high_sum(a, b, c); }
-inline int32_t mad_hi_sat_s32(int32_t a, int32_t b, int32_t c) {
-  return saturated<int32_t>(Wide{high_part(a, b)} + c);
-}
+inline int32_t mad_hi_sat_s32(int32_t a, int32_t b, int32_t c) { return saturated<int32_t>(Wide{high_part(a, b)} + c); }
 inline int16_t mad_lo_s16(int16_t a, int16_t b, int16_t c) { return static_cast<int16_t>(Wide{a} * b + c); }
 inline int16_t mul_hi_s16(int16_t a, int16_t b) { return static_cast<int16_t>(Wide{a} * b >> 16); }
 inline uint16_t mul_hi_u16(uint16_t a, uint16_t b) { return static_cast<uint16_t>(Wide{a} * b >> 16); }
@@ -231,7 +235,9 @@ inline uint32_t funnel_right_clamp(uint32_t low, uint32_t high, uint32_t by) {
   return by >= 32 ? high : static_cast<uint32_t>(joined(low, high) >> by);
 }
 inline uint32_t funnel_left(uint32_t low, uint32_t high, uint32_t by) { return funnel_left_clamp(low, high, by % 32); }
-inline uint32_t funnel_right(uint32_t low, uint32_t high, uint32_t by) { return funnel_right_clamp(low, high, by % 32); }
+inline uint32_t funnel_right(uint32_t low, uint32_t high, uint32_t by) {
+  return funnel_right_clamp(low, high, by % 32);
+}
 
 template <class Part>
 Wide part_of(uint32_t a, int i) {

@@ -116,9 +116,9 @@ constexpr uint16_t kInfinite = static_cast<uint16_t>(0x7fff >> kMantissa<S> << k
 // Infinity counts as the power of two that would follow the largest number.
 template <class S>
 double magnitude_of(uint16_t bits) {
-  const int exponent = bits >> kMantissa<S>, mantissa = bits & ((1 << kMantissa<S>) - 1), least = 1 - kBias<S> - kMantissa<S>;
-  return exponent == 0 ? std::ldexp(mantissa, least)
-                       : std::ldexp(mantissa + (1 << kMantissa<S>), exponent - 1 + least);
+  const int exponent = bits >> kMantissa<S>, mantissa = bits & ((1 << kMantissa<S>)-1),
+            least = 1 - kBias<S> - kMantissa<S>;
+  return exponent == 0 ? std::ldexp(mantissa, least) : std::ldexp(mantissa + (1 << kMantissa<S>), exponent - 1 + least);
 }
 template <class S>
 double value_of(S small) {
@@ -157,7 +157,8 @@ S small_of(double value) {
 template <class S, class From>
 S small_of_integer(From value, Rounding rounding) {
   const __int128 whole = value;
-  const auto high = static_cast<double>(static_cast<int64_t>(whole >> 32)), low = static_cast<double>(whole & 0xffffffff);
+  const auto high = static_cast<double>(static_cast<int64_t>(whole >> 32)),
+             low = static_cast<double>(whole & 0xffffffff);
   return small_of<S>(exact_sum(std::ldexp(high, 32), low), rounding);
 }
 
@@ -165,7 +166,10 @@ S small_of_integer(From value, Rounding rounding) {
 class Mode {
  public:
   explicit Mode(Rounding rounding) {
-    std::fesetround(rounding == kZero ? FE_TOWARDZERO : rounding == kUp ? FE_UPWARD : rounding == kDown ? FE_DOWNWARD : FE_TONEAREST);
+    std::fesetround(rounding == kZero   ? FE_TOWARDZERO
+                    : rounding == kUp   ? FE_UPWARD
+                    : rounding == kDown ? FE_DOWNWARD
+                                        : FE_TONEAREST);
   }
   ~Mode() { std::fesetround(FE_TONEAREST); }
 };
