@@ -1,4 +1,5 @@
-// Foreign code: CUB's block algorithms as nvcc compiles them, against the host, on random values of odd counts.
+// Foreign code: CUB's block algorithms as nvcc compiles them, against the host, on random values of odd counts, with
+// the race detector.
 
 #include <gtest/gtest.h>
 
@@ -9,6 +10,7 @@
 
 #include "tests/cudasim/compiled.h"
 #include "tests/cudasim/cub_values.h"
+#include "tests/cudasim/races/race_detector.h"
 
 namespace annulus::cudasim {
 namespace {
@@ -19,8 +21,9 @@ class CubBlock : public testing::Test {
   LoadedModule module_{compiled("cub_block"), memory_};
 
   template <class... Values>
-  void run(const std::string& kernel, size_t blocks, uint32_t threads, const Options& options,
-           const Values&... values) {
+  void run(const std::string& kernel, size_t blocks, uint32_t threads, Options options, const Values&... values) {
+    RaceDetector races(memory_);
+    options.observer = &races;
     launch(module_.kernel(kernel), memory_, {static_cast<uint32_t>(blocks)}, {threads}, arguments(values...), options);
   }
 
