@@ -146,7 +146,7 @@ TEST(CubDevice, Scans) {
 
 template <class Key>
 void sorts() {
-  for (const int count : kCounts) {
+  for (const int count : {1, 255, 7001}) {
     const auto n = static_cast<size_t>(count);
     const std::vector<Key> keys = random_values<Key>(n, static_cast<uint32_t>(count));
     std::vector<int> numbers(n);
@@ -154,7 +154,7 @@ void sorts() {
     std::vector<int> expected = numbers;
     std::stable_sort(expected.begin(), expected.end(),
                      [&](int a, int b) { return keys[static_cast<size_t>(a)] < keys[static_cast<size_t>(b)]; });
-    in_schedules(3, [&] {
+    in_schedules(2, [&] {
       Device device;
       Key* const sorted = device.room<Key>(n);
       int* const values = device.room<int>(n);
