@@ -36,6 +36,38 @@ TEST(Arithmetic, Integers32) {
         [](uint32_t a, uint32_t b, uint32_t c) { return (sign(a) < sign(b) ? b - a : a - b) + c; });
 }
 
+TEST(Arithmetic, ProductsOfParts) {
+  const auto check = [](const char* body, const std::function<uint32_t(uint32_t, uint32_t, uint32_t)>& f) {
+    expect_all(body, "%r9", "u32", integers(), [&](const Inputs& in) { return f(low(in.a), low(in.b), low(in.c)); });
+  };
+  const auto signed24 = [](uint32_t a) { return int64_t{sign(a << 8) >> 8}; };
+  check("mul24.lo.s32 %r9, %r1, %r2;",
+        [&](uint32_t a, uint32_t b, uint32_t) { return low(static_cast<uint64_t>(signed24(a) * signed24(b))); });
+  check("mul24.hi.u32 %r9, %r1, %r2;",
+        [](uint32_t a, uint32_t b, uint32_t) { return low(uint64_t{a & 0xffffff} * (b & 0xffffff) >> 16); });
+  check("mad24.hi.s32 %r9, %r1, %r2, %r3;", [&](uint32_t a, uint32_t b, uint32_t c) {
+    return low(static_cast<uint64_t>(signed24(a) * signed24(b) >> 16)) + c;
+  });
+  check("mad.hi.sat.s32 %r9, %r1, %r2, %r3;", [](uint32_t a, uint32_t b, uint32_t c) {
+    const int64_t sum = (int64_t{sign(a)} * sign(b) >> 32) + sign(c);
+    return low(static_cast<uint64_t>(std::clamp<int64_t>(sum, INT32_MIN, INT32_MAX)));
+  });
+  check("dp2a.hi.s32.u32 %r9, %r1, %r2, %r3;", [](uint32_t a, uint32_t b, uint32_t c) {
+    return c + low(static_cast<uint64_t>(int64_t{static_cast<int16_t>(a)} * (b >> 16 & 0xff) +
+                                         int64_t{static_cast<int16_t>(a >> 16)} * (b >> 24)));
+  });
+  check("vabsdiff4.u32.u32.u32 %r9, %r1, %r2, %r3;", [](uint32_t a, uint32_t b, uint32_t) {
+    uint32_t all = 0;
+    for (int at = 0; at < 32; at += 8)
+      all |= low(static_cast<uint64_t>(std::abs(sign(a >> at & 0xff) - sign(b >> at & 0xff)))) << at;
+    return all;
+  });
+  check("vabsdiff2.u32.u32.u32.add %r9, %r1, %r2, %r3;", [](uint32_t a, uint32_t b, uint32_t c) {
+    return c + low(static_cast<uint64_t>(std::abs(sign(a & 0xffff) - sign(b & 0xffff)))) +
+           low(static_cast<uint64_t>(std::abs(sign(a >> 16) - sign(b >> 16))));
+  });
+}
+
 TEST(Arithmetic, Integers16And64) {
   expect_all("mul.wide.s16 %r9, %rs1, %rs2;", "%r9", "u32", integers(), [](const Inputs& in) {
     return low(static_cast<uint64_t>(static_cast<int16_t>(in.a)) * static_cast<uint64_t>(static_cast<int16_t>(in.b)));
@@ -88,6 +120,11 @@ TEST(Arithmetic, Bits) {
   check("prmt.b32 %r9, %r1, %r2, 0x7e10;", [](uint32_t a, uint32_t b, uint32_t) {
     return (b & 0xff000000) | (b & 0x00800000 ? 0x00ff0000 : 0) | (a & 0xffff);
   });
+  check("bmsk.clamp.b32 %r9, %r1, %r2;", [](uint32_t a, uint32_t b, uint32_t) {
+    return a > 31 ? 0 : low(((uint64_t{1} << std::min(b, 32u)) - 1) << a);
+  });
+  check("bmsk.wrap.b32 %r9, %r1, %r2;",
+        [](uint32_t a, uint32_t b, uint32_t) { return ((1u << (b & 31)) - 1) << (a & 31); });
   check("popc.b32 %r9, %r1;", [](uint32_t a, uint32_t, uint32_t) { return static_cast<uint32_t>(std::popcount(a)); });
   check("clz.b32 %r9, %r1;", [](uint32_t a, uint32_t, uint32_t) { return static_cast<uint32_t>(std::countl_zero(a)); });
   check("brev.b32 %r8, %r1; brev.b32 %r9, %r8;", [](uint32_t a, uint32_t, uint32_t) { return a; });

@@ -33,6 +33,58 @@ TEST(Machine, ConstantsCannotBeWritten) {
   EXPECT_EQ(machine.memory.download<uint32_t>(out, 1)[0], 6u);
 }
 
+// The compiler fetches 16 bytes where it wants 12, and says so. What it says is believed of what may be read, not of
+// what is used: here the last word is.
+TEST(Machine, BytesThatNobodyWantsNeedNotBeWritten) {
+  const std::string head = ".entry k(.param .u64 io) {.reg .b32 %r<6>; .reg .b64 %rd1; ld.param.u64 %rd1, [io];\n",
+                    rest =
+                        "\nld.global.v4.u32 {%r1, %r2, %r3, %r4}, [%rd1];\n"
+                        "add.u32 %r5, %r1, %r2; add.u32 %r5, %r5, %r3; add.u32 %r5, %r5, %r4;\n"
+                        "st.global.u32 [%rd1], %r5; ret; }";
+  Machine some(head + ".pragma \"used_bytes_mask 0xfff\";" + rest), all(head + rest);
+  const uint32_t four[] = {1, 20, 300, 4000};
+  for (const uint32_t words : {3, 4}) {
+    const uint64_t at = some.memory.allocate(16, "io"), other = all.memory.allocate(16, "io");
+    some.memory.write(at, four, 4 * words);
+    all.memory.write(other, four, 4 * words);
+    some.run(arguments(at), 1);
+    EXPECT_EQ(some.memory.download<uint32_t>(at, 1)[0], words == 3 ? 321 + 0xffffffffu : 4321u);
+    if (words == 3) {
+      EXPECT_THROW(all.run(arguments(other), 1), DeviceFault);
+      EXPECT_THROW(some.run(arguments(at + 4), 1), DeviceFault);  // misaligned, whatever is wanted
+    }
+  }
+}
+
+// A block waits for the one before it: right only if that has begun.
+TEST(Machine, BlocksMayBeginInOrder) {
+  Machine machine(
+      ".entry k(.param .u64 done) {.reg .pred %p<2>; .reg .b32 %r<3>; .reg .b64 %rd<4>;\n"
+      "ld.param.u64 %rd1, [done]; mov.u32 %r1, %ctaid.x; mul.wide.u32 %rd2, %r1, 4; add.u64 %rd3, %rd1, %rd2;\n"
+      "setp.eq.u32 %p1, %r1, 0; @%p1 bra DONE;\n"
+      "WAIT: ld.volatile.global.u32 %r2, [%rd3+-4]; setp.eq.u32 %p1, %r2, 0; @%p1 bra WAIT;\n"
+      "DONE: st.volatile.global.u32 [%rd3], 1; ret; }");
+  int endless = 0;
+  for (uint64_t seed = 0; seed < 12; ++seed)
+    for (const bool in_order : {true, false}) {
+      const uint64_t done = machine.memory.upload(std::vector<uint32_t>(9), "done");
+      Options options;
+      options.seed = seed;
+      options.resident_blocks = static_cast<uint32_t>(1 + seed % 4);
+      options.max_instructions = 100'000;
+      options.blocks_begin_in_order = in_order;
+      try {
+        launch(machine.module.kernel("k"), machine.memory, {9}, {1}, arguments(done), options);
+        EXPECT_EQ(machine.memory.download<uint32_t>(done, 9), std::vector<uint32_t>(9, 1));
+      } catch (const DeviceFault& fault) {
+        EXPECT_EQ(fault.kind(), FaultKind::kEndless);
+        EXPECT_TRUE(seed > 0 && !in_order) << seed;
+        ++endless;
+      }
+    }
+  EXPECT_GT(endless, 0);
+}
+
 // Inline assembly repeats its register and label names in every copy of it.
 TEST(Machine, BracesAreScopes) {
   Machine machine(

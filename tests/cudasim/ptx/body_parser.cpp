@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <utility>
 
 #include "tests/cudasim/ptx/declarations.h"
 
@@ -63,7 +64,7 @@ void BodyParser::directive() {
   else if (in_.is(".loc"))
     location();
   else if (in_.is(".pragma"))
-    in_.skip_past(";");
+    pragma();
   else if (names_space(in_.peek().text))
     declare_variables();
   else
@@ -114,6 +115,16 @@ void BodyParser::location() {
   }
 }
 
+// .pragma "nounroll"; and .pragma "used_bytes_mask 0xfff"; which is about the load that follows
+void BodyParser::pragma() {
+  in_.expect(".pragma");
+  constexpr std::string_view kUsedBytes = "used_bytes_mask ";
+  const std::string_view text = in_.peek().text;
+  if (text.starts_with(kUsedBytes))
+    used_bytes_ = static_cast<uint32_t>(integer_of(text.substr(kUsedBytes.size()), in_));
+  in_.skip_past(";");
+}
+
 void BodyParser::label() {
   const std::string name = in_.word("a label");
   in_.expect(":");
@@ -138,6 +149,7 @@ void BodyParser::instruction() {
   Instruction made;
   made.line = in_.peek().line;
   made.source = source_;
+  made.used_bytes = std::exchange(used_bytes_, kAllBytes);
   if (in_.take_if("@")) {
     made.guard_negated = in_.take_if("!");
     const std::string name = in_.word("a predicate");

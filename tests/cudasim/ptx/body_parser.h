@@ -45,6 +45,7 @@ class BodyParser {
   void declare_registers();
   void declare_variables();
   void location();
+  void pragma();
   void label();
   void instruction();
   Operand operand(const std::string& opcode);
@@ -58,6 +59,7 @@ class BodyParser {
   Function& function_;
   std::vector<Scope> scopes_;
   SourceLine source_;
+  uint32_t used_bytes_ = kAllBytes;  // by the next instruction
 };
 
 }  // namespace annulus::cudasim

@@ -53,7 +53,7 @@ class Scheduler {
  public:
   explicit Scheduler(LaunchState& launch) : launch_(launch), waiting_(launch.grid.count()) {
     std::iota(waiting_.rbegin(), waiting_.rend(), uint64_t{0});
-    if (shuffled())
+    if (shuffled() && !launch.options.blocks_begin_in_order)
       for (size_t i = waiting_.size(); i > 1; --i) std::swap(waiting_[i - 1], waiting_[launch_.chance.below(i)]);
   }
 
@@ -72,7 +72,7 @@ class Scheduler {
       if (waiting_.empty())
         resident_.erase(resident_.begin() + static_cast<long>(which));
       else
-        start_next(block);
+        replace(which);
     }
   }
 
@@ -82,6 +82,13 @@ class Scheduler {
   void start_next(Block& block) {
     block.start(waiting_.back());
     waiting_.pop_back();
+  }
+
+  // The places stay in the order in which their blocks began: the first is the one that waits for none of the others.
+  void replace(size_t place) {
+    start_next(*resident_[place]);
+    const auto at = resident_.begin() + static_cast<long>(place);
+    std::rotate(at, at + 1, resident_.end());
   }
 
   void advance(Block& block) {

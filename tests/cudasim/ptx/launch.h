@@ -20,6 +20,9 @@ struct Options {
   uint64_t seed = 0;  // 0: blocks, warps and lanes in their order; others: every choice by chance
   enum class Copies { kEarly, kLate, kMixed } copies = Copies::kLate;  // when cp.async lands: at its issue, at the wait
   uint32_t resident_blocks = 4;                                        // that run interleaved; 1: one after the other
+  // Whether blocks begin in the order of their numbers whatever the seed. CUDA promises no order, GPUs have this one,
+  // and kernels whose blocks wait for blocks before them (CUB's scans) rest upon it.
+  bool blocks_begin_in_order = false;
   uint32_t dynamic_shared_bytes = 0;
   uint64_t max_instructions = 4'000'000'000;  // of warps; a launch that needs more is taken to be endless
   bool statistics = true;

@@ -38,6 +38,8 @@ struct Operand {
   std::vector<Operand> parts;
 };
 
+inline constexpr uint32_t kAllBytes = 0xffffffff;
+
 struct Instruction {
   std::string opcode;                  // "ld"
   std::vector<std::string> modifiers;  // "global" "v4" "f32"
@@ -47,6 +49,7 @@ struct Instruction {
   bool guard_negated = false;
   int line = 0;  // of the PTX text
   SourceLine source;
+  uint32_t used_bytes = kAllBytes;  // of what a load fetches
 
   bool has(std::string_view modifier) const;
   Type type(size_t i = 0) const;  // kB32 where the instruction names fewer types

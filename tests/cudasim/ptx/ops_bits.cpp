@@ -233,7 +233,20 @@ bool prepare_brev(const Instruction& in, Op& op) {
                                          : unary<uint32_t>([](uint32_t a) { return reverse(a); }));
 }
 
-constexpr std::array<Family, 16> kFamilies{{{"and", prepare_logic, " "},
+// Ones from bit a on, b of them; what lies beyond bit 31 is cut off.
+template <bool kClamp>
+uint32_t mask_of(uint32_t from, uint32_t count) {
+  if (!kClamp) from &= 31, count &= 31;
+  if (from > 31) return 0;
+  return (count > 31 ? ~0u : (1u << count) - 1) << from;
+}
+
+bool prepare_bmsk(const Instruction& in, Op& op) {
+  if (in.has("clamp")) return set(op, binary<uint32_t>([](uint32_t a, uint32_t b) { return mask_of<true>(a, b); }));
+  return set(op, binary<uint32_t>([](uint32_t a, uint32_t b) { return mask_of<false>(a, b); }));
+}
+
+constexpr std::array<Family, 17> kFamilies{{{"and", prepare_logic, " "},
                                             {"or", prepare_logic, " "},
                                             {"xor", prepare_logic, " "},
                                             {"not", prepare_not, " "},
@@ -248,7 +261,8 @@ constexpr std::array<Family, 16> kFamilies{{{"and", prepare_logic, " "},
                                             {"popc", prepare_count, " "},
                                             {"clz", prepare_count, " "},
                                             {"bfind", prepare_bfind, " shiftamt "},
-                                            {"brev", prepare_brev, " "}}};
+                                            {"brev", prepare_brev, " "},
+                                            {"bmsk", prepare_bmsk, " clamp wrap "}}};
 
 }  // namespace
 

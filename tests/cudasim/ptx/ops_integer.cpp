@@ -166,6 +166,10 @@ bool prepare_mad(const Instruction& in, Op& op) {
                  return takes ? multiply_add_carry<U, false, true> : multiply_add_carry<U, false, false>;
                }));
   }
+  if (in.has("sat"))
+    return high && in.type() == Type::kS32 && set(op, ternary<int32_t>([](int32_t a, int32_t b, int32_t c) {
+                                                    return saturate(int64_t{high_product(a, b)} + c);
+                                                  }));
   return set(op, with_integer(in.type(), [&]<class T>(Tag<T>) -> Handler {
                if (in.has("lo")) return ternary<T>([](T a, T b, T c) { return add(low_product(a, b), c); });
                if (high) return ternary<T>([](T a, T b, T c) { return add(high_product(a, b), c); });
@@ -173,6 +177,25 @@ bool prepare_mad(const Instruction& in, Op& op) {
                  if (in.has("wide")) return multiply_add_wide<T>;
                return nullptr;
              }));
+}
+
+// Of the low 24 bits; the low or the high 32 bits of the product's 48.
+template <class T, bool kHigh>
+T product24(T a, T b) {
+  const auto cut = [](T value) { return int64_t{static_cast<T>(static_cast<uint32_t>(value) << 8) >> 8}; };
+  return static_cast<T>(cut(a) * cut(b) >> (kHigh ? 16 : 0));
+}
+
+template <class T, bool kHigh>
+Handler handler24(bool adds) {
+  if (adds) return ternary<T>([](T a, T b, T c) { return add(product24<T, kHigh>(a, b), c); });
+  return binary<T>([](T a, T b) { return product24<T, kHigh>(a, b); });
+}
+
+bool prepare_24(const Instruction& in, Op& op) {
+  const bool adds = in.opcode == "mad24", high = in.has("hi");
+  if (in.type() == Type::kS32) return set(op, high ? handler24<int32_t, true>(adds) : handler24<int32_t, false>(adds));
+  return set(op, high ? handler24<uint32_t, true>(adds) : handler24<uint32_t, false>(adds));
 }
 
 bool prepare_two(const Instruction& in, Op& op) {
@@ -197,33 +220,59 @@ bool prepare_sad(const Instruction& in, Op& op) {
              }));
 }
 
-// Four products of bytes (or two of a half with a byte), added up.
-template <bool kSignedA, bool kSignedB>
-void dot_bytes(Warp& warp, const Op& op, LaneMask lanes) {
-  using A = std::conditional_t<kSignedA, int8_t, uint8_t>;
-  using B = std::conditional_t<kSignedB, int8_t, uint8_t>;
+// The sum of four products of bytes (dp4a), or of two 16-bit numbers with bytes of b from number op.extra on (dp2a).
+template <class A, class B>
+void dot(Warp& warp, const Op& op, LaneMask lanes) {
   const Lanes<uint32_t> a = read<uint32_t>(warp, op, 1), b = read<uint32_t>(warp, op, 2),
                         c = read<uint32_t>(warp, op, 3);
+  constexpr uint32_t kBits = 8 * sizeof(A), kCount = 32 / kBits;
   write<uint32_t>(warp, op, lanes, [&](int lane) {
     uint32_t sum = c[lane];
-    for (int i = 0; i < 32; i += 8)
-      sum += static_cast<uint32_t>(static_cast<A>(a[lane] >> i) * static_cast<B>(b[lane] >> i));
+    for (uint32_t i = 0; i < kCount; ++i)
+      sum += static_cast<uint32_t>(static_cast<A>(a[lane] >> (kBits * i)) *
+                                   static_cast<B>(b[lane] >> (8 * (op.extra + i))));
     return sum;
   });
 }
 
-bool prepare_dp4a(const Instruction& in, Op& op) {
+template <class SignedA, class UnsignedA>
+bool prepare_dot(const Instruction& in, Op& op) {
   const bool a = is_signed_integer(in.type(0)), b = is_signed_integer(in.type(1));
-  return set(op, a ? (b ? dot_bytes<true, true> : dot_bytes<true, false>)
-                   : (b ? dot_bytes<false, true> : dot_bytes<false, false>));
+  op.extra = in.has("hi") ? 2 : 0;
+  return in.types.size() == 2 && set(op, a ? (b ? dot<SignedA, int8_t> : dot<SignedA, uint8_t>)
+                                           : (b ? dot<UnsignedA, int8_t> : dot<UnsignedA, uint8_t>));
 }
 
-constexpr std::array<Family, 15> kFamilies{{{"add", prepare_add, " cc sat "},
+// vabsdiff2 and vabsdiff4: the distance of each part; with .add their sum, added to c.
+template <class T>
+void part_distances(Warp& warp, const Op& op, LaneMask lanes) {
+  const Lanes<uint32_t> a = read<uint32_t>(warp, op, 1), b = read<uint32_t>(warp, op, 2),
+                        c = read<uint32_t>(warp, op, 3);
+  write<uint32_t>(warp, op, lanes, [&](int lane) {
+    uint32_t sum = op.extra != 0 ? c[lane] : 0;
+    for (uint32_t at = 0; at < 32; at += 8 * sizeof(T)) {
+      const auto x = static_cast<T>(a[lane] >> at), y = static_cast<T>(b[lane] >> at);
+      const auto distance = static_cast<uint32_t>(x < y ? y - x : x - y);
+      sum += op.extra != 0 ? distance : distance << at;
+    }
+    return sum;
+  });
+}
+
+// Distances of unsigned parts alone: those of signed ones may need a bit more than fits.
+bool prepare_distances(const Instruction& in, Op& op) {
+  op.extra = in.has("add") ? 1 : 0;
+  for (const Type type : in.types)
+    if (type != Type::kU32) return false;
+  return set(op, in.opcode == "vabsdiff4" ? part_distances<uint8_t> : part_distances<uint16_t>);
+}
+
+constexpr std::array<Family, 20> kFamilies{{{"add", prepare_add, " cc sat "},
                                             {"addc", prepare_add, " cc "},
                                             {"sub", prepare_sub, " cc sat "},
                                             {"subc", prepare_sub, " cc "},
                                             {"mul", prepare_mul, " lo hi wide "},
-                                            {"mad", prepare_mad, " lo hi wide cc "},
+                                            {"mad", prepare_mad, " lo hi wide cc sat "},
                                             {"madc", prepare_mad, " lo hi cc "},
                                             {"div", prepare_two, " "},
                                             {"rem", prepare_two, " "},
@@ -232,7 +281,12 @@ constexpr std::array<Family, 15> kFamilies{{{"add", prepare_add, " cc sat "},
                                             {"neg", prepare_one, " "},
                                             {"abs", prepare_one, " "},
                                             {"sad", prepare_sad, " "},
-                                            {"dp4a", prepare_dp4a, " "}}};
+                                            {"mul24", prepare_24, " lo hi "},
+                                            {"mad24", prepare_24, " lo hi "},
+                                            {"dp4a", prepare_dot<int8_t, uint8_t>, " "},
+                                            {"dp2a", prepare_dot<int16_t, uint16_t>, " lo hi "},
+                                            {"vabsdiff2", prepare_distances, " add "},
+                                            {"vabsdiff4", prepare_distances, " add "}}};
 
 }  // namespace
 

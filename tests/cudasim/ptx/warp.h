@@ -100,6 +100,8 @@ class Warp {
                          Addresses& offsets) const;
   /// The allocation from which cp.async reads, and where in it; throws DeviceFault like reach().
   const Region& source_of_copy(const Op& op, int lane, uint64_t address, uint32_t bytes, uint64_t& offset);
+  /// The byte at this address, unchecked and untold; null where there is none.
+  const uint8_t* peek(const Op& op, int lane, uint64_t address) const;
   /// Counts the request of these lanes.
   void count(const Op& op, const Addresses& at, LaneMask lanes, uint32_t bytes);
   void count_in(const Op& op, Space space, const Addresses& at, LaneMask lanes, uint32_t bytes);

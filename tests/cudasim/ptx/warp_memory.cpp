@@ -116,6 +116,19 @@ Region& Warp::region_of(const Op& op, int lane, Space space, uint64_t address, u
   return *region;
 }
 
+const uint8_t* Warp::peek(const Op& op, int lane, uint64_t address) const {
+  const Space space = resolve(op.space, address);
+  if (space == Space::kLocal) {
+    const uint64_t own = uint64_t{program_.local_bytes} * static_cast<uint64_t>(lane);
+    return address < program_.local_bytes ? &local_.data[own + address] : nullptr;
+  }
+  const Region* const region = space == Space::kGlobal   ? block_.launch().memory.find(address)
+                               : space == Space::kShared ? shared_
+                                                         : &block_.launch().parameters;
+  return region != nullptr && region->live && region->holds(address, 1) ? &region->data[address - region->base]
+                                                                        : nullptr;
+}
+
 // Something is wrong with one of the bytes, or would be if these checks were on.
 void Warp::check_state(const Op& op, int lane, const Region& region, uint64_t address, const uint8_t* state,
                        uint32_t bytes, MemoryAccess::Kind kind) const {
