@@ -18,6 +18,7 @@ struct FaultCase {
   void (*body)(Rank& rank, bool faulty) = nullptr;
   int ranks = 1;
   SimulationOptions options = {};
+  SimulationOptions planted = {};  // whom to kill or hang, where that is the fault
 };
 
 std::vector<FaultCase> copy_faults();
@@ -26,5 +27,6 @@ std::vector<FaultCase> lane_faults();
 std::vector<FaultCase> block_faults();
 std::vector<FaultCase> memory_faults();
 std::vector<FaultCase> stream_faults();
+std::vector<FaultCase> collective_faults();
 
 }  // namespace annulus::cudasim::faults

@@ -54,6 +54,10 @@ struct Outcome {
 
 Outcome outcome_of(const FaultCase& one, bool faulty, uint64_t schedule) {
   SimulationOptions options = one.options;
+  if (faulty) {
+    options.kill_rank = one.planted.kill_rank, options.kill_at_call = one.planted.kill_at_call;
+    options.hang_rank = one.planted.hang_rank, options.hang_at_work = one.planted.hang_at_work;
+  }
   options.devices = one.ranks;
   std::deque<Rank> ranks(static_cast<size_t>(one.ranks));
   Simulation simulation(options.schedule(schedule));
@@ -78,7 +82,8 @@ Outcome outcome_of(const FaultCase& one, bool faulty, uint64_t schedule) {
 
 std::vector<FaultCase> all_faults() {
   std::vector<FaultCase> all;
-  for (const auto& theme : {copy_faults, barrier_faults, lane_faults, block_faults, memory_faults, stream_faults})
+  for (const auto& theme :
+       {copy_faults, barrier_faults, lane_faults, block_faults, memory_faults, stream_faults, collective_faults})
     for (FaultCase& one : theme()) all.push_back(std::move(one));
   return all;
 }
