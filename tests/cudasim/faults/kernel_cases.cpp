@@ -230,7 +230,7 @@ std::vector<FaultCase> copy_faults() {
   return {
       {"copy_wait_too_weak",
        "wait_group leaves a group under way that is read",
-       {kInFlight},
+       {kInFlight, kRace},
        false,
        sum_of_tiles<weak_wait>},
       {"copy_of_another_thread",
