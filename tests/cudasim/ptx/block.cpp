@@ -55,8 +55,10 @@ uint32_t Block::alive() const {
 }
 
 void Block::arrive(uint32_t barrier, uint32_t threads, uint32_t expected) {
-  barriers_[barrier].arrived += threads;
-  barriers_[barrier].expected = expected;
+  Barrier& state = barriers_[barrier];
+  if (state.arrived > 0 && state.expected != expected) report_counts(barrier, expected);
+  state.arrived += threads;
+  state.expected = expected;
   pass_if_complete(barrier);
 }
 
@@ -77,14 +79,23 @@ void Block::pass_if_complete(uint32_t barrier) {
   for (const auto& warp : warps_) warp->pass_barrier(barrier);
 }
 
-void Block::report_deadlock() const {
+void Block::report(FaultKind kind, const std::string& message) const {
   std::string where;
   for (const auto& warp : warps_) where += warp->whereabouts();
   DeviceFault::Place place;
   place.kernel = launch_.program.kernel;
   place.block = index_;
   place.one_thread = false;
-  throw DeviceFault(FaultKind::kDeadlock, place, "deadlock, no thread of a block can go on:" + where);
+  throw DeviceFault(kind, place, message + ":" + where);
+}
+
+void Block::report_deadlock() const { report(FaultKind::kDeadlock, "deadlock, no thread of a block can go on"); }
+
+void Block::report_counts(uint32_t barrier, uint32_t expected) const {
+  const auto count = [](uint32_t threads) { return threads == 0 ? "all" : std::to_string(threads); };
+  report(FaultKind::kDivergence,
+         fmt::format("a thread comes to barrier {} as one of {}, others wait there as some of {}", barrier,
+                     count(expected), count(barriers_[barrier].expected)));
 }
 
 Dim3 Block::thread_index(uint32_t linear) const {

@@ -69,6 +69,8 @@ class Block {
     Votes votes, result;
   };
   void pass_if_complete(uint32_t barrier);
+  [[noreturn]] void report(FaultKind kind, const std::string& message) const;
+  [[noreturn]] void report_counts(uint32_t barrier, uint32_t expected) const;
   uint32_t alive() const;
 
   LaunchState& launch_;

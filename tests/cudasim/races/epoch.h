@@ -4,8 +4,9 @@
 
 namespace annulus::cudasim {
 
-/// What a location remembers of an access to it.
-enum class AccessClass : uint8_t { kRead, kWrite, kStrongRead, kStrongWrite };
+/// What a location remembers of an access to it. Strong are volatile, relaxed, acquire and release accesses; an atomic
+/// reads and writes.
+enum class AccessClass : uint8_t { kRead, kWrite, kStrongRead, kStrongWrite, kAtomic };
 
 /// An access: which operation, and who in it at what time of theirs. The actors of a block are its threads, and behind
 /// them the asynchronous copies of each; those of a thread are numbered from 1, which is their time.
@@ -16,13 +17,16 @@ struct Epoch {
   uint32_t instruction = 0;  // index in the operation's program
   uint16_t actor = 0;
   AccessClass access = AccessClass::kRead;
+  bool narrow = false;  // strong for the threads of its block alone
+
+  bool strong() const { return access >= AccessClass::kStrongRead; }
+  bool reads() const { return access == AccessClass::kRead || access == AccessClass::kStrongRead; }
 };
 
-/// Two accesses of which one writes conflict, unless both are strong: those are ordered by the hardware.
-inline bool conflict(AccessClass a, AccessClass b) {
-  const auto strong = [](AccessClass c) { return c == AccessClass::kStrongRead || c == AccessClass::kStrongWrite; };
-  const auto reads = [](AccessClass c) { return c == AccessClass::kRead || c == AccessClass::kStrongRead; };
-  return !(reads(a) && reads(b)) && !(strong(a) && strong(b));
+/// Two strong accesses are ordered by the hardware, if each is strong for the other's thread.
+inline bool morally_strong(const Epoch& a, const Epoch& b) {
+  const bool one_block = a.operation == b.operation && a.block == b.block;
+  return a.strong() && b.strong() && (one_block || (!a.narrow && !b.narrow));
 }
 
 }  // namespace annulus::cudasim

@@ -2,12 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 namespace annulus::cudasim {
 namespace {
 
 using Kind = MemoryAccess::Kind;
 
 AccessClass class_of(Kind kind, bool strong) {
+  if (kind == Kind::kAtomic) return AccessClass::kAtomic;
   if (strong) return kind == Kind::kRead ? AccessClass::kStrongRead : AccessClass::kStrongWrite;
   return kind == Kind::kRead ? AccessClass::kRead : AccessClass::kWrite;
 }
@@ -76,6 +79,7 @@ Epoch RaceDetector::epoch_of(const MemoryAccess& access, uint32_t actor, uint32_
   epoch.instruction = static_cast<uint32_t>(access.op - operations_[current_].program->code.data());
   epoch.actor = static_cast<uint16_t>(actor);
   epoch.access = class_of(access.kind, (access.op->order & kStrong) != 0);
+  epoch.narrow = epoch.strong() && block_scope(*access.op);
   return epoch;
 }
 
@@ -123,30 +127,27 @@ void RaceDetector::on_access(const MemoryAccess& access) {
 void RaceDetector::pass_on(ResidentBlock& block, const MemoryAccess& access) {
   const uint32_t thread = access.by.thread;
   ThreadClock& clock = block.clocks[thread];
-  Handover& here = (access.space == Space::kShared ? block.handovers : handovers_)[access.address];
+  Handed& here = (access.space == Space::kShared ? block.handovers : handovers_)[access.address];
   const bool narrow = block_scope(*access.op);
-  if (access.kind != Kind::kWrite && !here.empty()) {
+  if (access.kind != Kind::kWrite && here != nullptr) {
     if ((access.op->order & kAcquire) != 0)
       block.clocks.accept(thread, here, narrow);
     else
-      clock.read.merge(here);
+      clock.read = merged(clock.read, here);
   }
   if (access.kind == Kind::kRead) return;
-  if (access.kind == Kind::kWrite) here = {};
-  if ((access.op->order & kRelease) != 0)
-    here.merge(block.clocks.handover(thread, narrow));
-  else
-    here.merge(clock.released);
+  if (access.kind == Kind::kWrite) here = nullptr;
+  const bool releases = (access.op->order & kRelease) != 0;
+  here = merged(here, releases ? block.clocks.handover(thread, narrow) : clock.released);
 }
 
 void RaceDetector::on_fence(const ThreadId& by, const Op& op) {
   BlockClocks& clocks = resident(by.block).clocks;
   const bool narrow = block_scope(op);
-  if ((op.order & kAcquire) != 0) {
-    clocks.accept(by.thread, clocks[by.thread].read, narrow);
-    clocks[by.thread].read = {};
-  }
-  if ((op.order & kRelease) != 0) clocks[by.thread].released = clocks.handover(by.thread, narrow);
+  if ((op.order & kAcquire) != 0) clocks.accept(by.thread, std::exchange(clocks[by.thread].read, nullptr), narrow);
+  if ((op.order & kRelease) == 0) return;
+  Handed& released = clocks[by.thread].released;  // what a fence for all released stays so after one for the block
+  released = narrow ? merged(released, clocks.handover(by.thread, true)) : clocks.handover(by.thread, false);
 }
 
 void RaceDetector::on_warp_sync(uint64_t block, std::span<const uint32_t> threads) {
@@ -183,8 +184,7 @@ void RaceDetector::on_copy_waited(const ThreadId& by, uint64_t copy) {
 
 std::string RaceDetector::tell(const Epoch& epoch) const {
   const Operation& operation = operations_[epoch.operation];
-  const bool reads = epoch.access == AccessClass::kRead || epoch.access == AccessClass::kStrongRead;
-  std::string text = fmt::format("\n  {} {}", operation.name, reads ? "reads" : "writes");
+  std::string text = fmt::format("\n  {} {}", operation.name, epoch.reads() ? "reads" : "writes");
   if (operation.program == nullptr) return text;
   const Op& op = operation.program->code[epoch.instruction];
   const auto threads = static_cast<uint32_t>(operation.block.count());

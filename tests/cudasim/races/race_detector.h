@@ -60,8 +60,8 @@ class RaceDetector : public Observer {
         : clocks(block, threads), shared(shared_bytes) {}
     BlockClocks clocks;
     Shadow shared;
-    std::unordered_map<uint64_t, Handover> handovers;  // by address in shared memory
-    Known arrived[16];                                 // at each barrier
+    std::unordered_map<uint64_t, Handed> handovers;  // by address in shared memory
+    Known arrived[16];                               // at each barrier
   };
 
   ResidentBlock& resident(uint64_t block);
@@ -82,7 +82,7 @@ class RaceDetector : public Observer {
   uint64_t last_block_ = ~uint64_t{0};
   ResidentBlock* last_resident_ = nullptr;
   std::unordered_map<uint64_t, std::unique_ptr<Shadow>> shadows_;  // by the first address of the allocation
-  std::unordered_map<uint64_t, Handover> handovers_;               // by address in global memory, of one operation
+  std::unordered_map<uint64_t, Handed> handovers_;                 // by address in global memory, of one operation
   std::unordered_map<uint64_t, CopyClock> copies_;
 };
 

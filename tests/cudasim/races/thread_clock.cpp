@@ -5,15 +5,23 @@
 namespace annulus::cudasim {
 namespace {
 
-using Times = std::vector<uint32_t>;
-
 void later(Times& a, const Times& b) {
   if (a.size() < b.size()) a.resize(b.size());
   for (size_t i = 0; i < b.size(); ++i) a[i] = std::max(a[i], b[i]);
 }
 
-void later(std::map<uint32_t, Times>& a, const std::map<uint32_t, Times>& b) {
-  for (const auto& [block, times] : b) later(a[block], times);
+void later(OtherBlocks& a, const OtherBlocks& b) {
+  for (const auto& [block, times] : b) {
+    std::shared_ptr<const Times>& mine = a[block];
+    if (mine == times) continue;
+    if (mine == nullptr) {
+      mine = times;
+      continue;
+    }
+    const auto both = std::make_shared<Times>(*mine);
+    later(*both, *times);
+    mine = both;
+  }
 }
 
 }  // namespace
@@ -25,14 +33,22 @@ void Knowledge::merge(const Knowledge& more) {
 
 void Handover::merge(const Handover& more) {
   later(device, more.device);
-  later(block_scope, more.block_scope);
+  for (const auto& [block, known] : more.within) later(within[block], known);
+}
+
+Handed merged(const Handed& a, const Handed& b) {
+  if (a == nullptr || a == b) return b;
+  if (b == nullptr) return a;
+  const auto both = std::make_shared<Handover>(*a);
+  both->merge(*b);
+  return both;
 }
 
 bool BlockClocks::knows(const Knowledge& known, uint32_t thread, uint32_t time, uint32_t copies,
                         const Epoch& epoch) const {
   if (epoch.block != block_) {
     const auto other = known.others.find(epoch.block);
-    return other != known.others.end() && other->second[epoch.actor] >= epoch.time;
+    return other != known.others.end() && (*other->second)[epoch.actor] >= epoch.time;
   }
   if (epoch.actor == thread) return epoch.time <= time;
   if (epoch.actor == threads() + thread) return epoch.time <= copies;
@@ -66,10 +82,23 @@ std::shared_ptr<Knowledge> BlockClocks::together(std::span<const uint32_t> threa
   return all;
 }
 
+void BlockClocks::share(std::span<const uint32_t> threads, Handed ThreadClock::*what) {
+  Handed all, last;
+  for (const uint32_t thread : threads) {
+    const Handed& one = clocks_[thread].*what;
+    if (one != last) all = merged(all, one);
+    last = one;
+  }
+  if (all == nullptr) return;
+  for (const uint32_t thread : threads) clocks_[thread].*what = all;
+}
+
 void BlockClocks::meet(std::span<const uint32_t> threads, const Known& arrived) {
   if (threads.empty()) return;
   const std::shared_ptr<Knowledge> all = together(threads);
   if (arrived != nullptr) all->merge(*arrived);
+  share(threads, &ThreadClock::released);
+  share(threads, &ThreadClock::read);
   for (const uint32_t thread : threads) {
     clocks_[thread].known = all;
     ++clocks_[thread].time;
@@ -83,29 +112,30 @@ Known BlockClocks::arrive(std::span<const uint32_t> threads, const Known& before
   return all;
 }
 
-Handover BlockClocks::handover(uint32_t thread, bool block_scope) {
+Handed BlockClocks::handover(uint32_t thread, bool block_scope) {
   const uint32_t alone[] = {thread};
   const std::shared_ptr<Knowledge> known = together(alone);
   ++clocks_[thread].time;
-  Handover result;
-  (block_scope ? result.block_scope : result.device) = known->others;
-  (block_scope ? result.block_scope : result.device)[block_] = known->block;
+  const auto result = std::make_shared<Handover>();
+  OtherBlocks& all = block_scope ? result->within[block_] : result->device;
+  all = known->others;
+  all[block_] = std::make_shared<const Times>(std::move(known->block));
   return result;
 }
 
-void BlockClocks::accept(uint32_t thread, const Handover& handed, bool block_scope) {
-  if (handed.empty()) return;
+void BlockClocks::accept(uint32_t thread, const Handed& handed, bool block_scope) {
+  if (handed == nullptr) return;
   const auto all = std::make_shared<Knowledge>(*clocks_[thread].known);
-  const auto take = [&](const std::map<uint32_t, Times>& from, bool own_alone) {
+  const auto take = [&](const OtherBlocks& from, bool own_alone) {
     for (const auto& [block, times] : from) {
       if (block == block_)
-        later(all->block, times);
+        later(all->block, *times);
       else if (!own_alone)
-        later(all->others[block], times);
+        later(all->others, {{block, times}});
     }
   };
-  take(handed.device, block_scope);
-  if (handed.block_scope.contains(block_)) take(handed.block_scope, block_scope);
+  take(handed->device, block_scope);
+  if (const auto within = handed->within.find(block_); within != handed->within.end()) take(within->second, false);
   clocks_[thread].known = all;
 }
 
