@@ -18,10 +18,11 @@ struct Epoch {
   AccessClass access = AccessClass::kRead;
 };
 
+inline bool reads(AccessClass c) { return c == AccessClass::kRead || c == AccessClass::kStrongRead; }
+
 /// Two accesses of which one writes conflict, unless both are strong: those are ordered by the hardware.
 inline bool conflict(AccessClass a, AccessClass b) {
   const auto strong = [](AccessClass c) { return c == AccessClass::kStrongRead || c == AccessClass::kStrongWrite; };
-  const auto reads = [](AccessClass c) { return c == AccessClass::kRead || c == AccessClass::kStrongRead; };
   return !(reads(a) && reads(b)) && !(strong(a) && strong(b));
 }
 

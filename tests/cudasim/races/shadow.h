@@ -13,6 +13,12 @@ namespace annulus::cudasim {
 struct Crowd {
   std::vector<Epoch> few;
   std::unordered_map<uint64_t, Epoch> many;  // of one operation, by actor and class
+  bool many_read = true;                     // and nobody among the many writes
+
+  void add_to_many(uint64_t key, const Epoch& epoch) {
+    many[key] = epoch;
+    many_read &= reads(epoch.access);
+  }
 };
 
 /// A location's memory: its last weak write and what has come after it.
@@ -78,13 +84,14 @@ inline void leave_operation(Crowd& crowd) {
     done = true;
   }
   crowd.many.clear();
+  crowd.many_read = true;
 }
 
 template <class Knows>
 void join_crowd(Crowd& crowd, const Epoch& access, Knows knows) {
   if (!crowd.many.empty()) {
     if (crowd.many.begin()->second.operation == access.operation) {
-      crowd.many[key_of(access)] = access;
+      crowd.add_to_many(key_of(access), access);
       return;
     }
     leave_operation(crowd);
@@ -100,16 +107,17 @@ void join_crowd(Crowd& crowd, const Epoch& access, Knows knows) {
   }
   std::erase_if(crowd.few, [&](const Epoch& one) {
     if (one.operation != access.operation) return false;
-    crowd.many[key_of(one)] = one;
+    crowd.add_to_many(key_of(one), one);
     return true;
   });
-  crowd.many[key_of(access)] = access;
+  crowd.add_to_many(key_of(access), access);
 }
 
 template <class Knows>
 Epoch conflict_in(const Crowd& crowd, const Epoch& access, Knows knows) {
   for (const Epoch& one : crowd.few)
     if (conflict(one.access, access.access) && !knows(one)) return one;
+  if (crowd.many_read && reads(access.access)) return {};
   for (const auto& [key, one] : crowd.many)
     if (conflict(one.access, access.access) && !knows(one)) return one;
   return {};
