@@ -64,6 +64,7 @@ class Gpu {
 
  private:
   static void put(float* to, double x) { *to = static_cast<float>(x); }
+  static void put(double* to, double x) { *to = x; }
   static void put(Bf16* to, double x) { *to = Bf16::from(static_cast<float>(x)); }
   static void put(int32_t* to, int64_t x) { *to = static_cast<int32_t>(x); }
   static double get(float x) { return x; }
