@@ -10,8 +10,8 @@ namespace {
 // Word is 16 bytes, or one element.
 template <class Word>
 __global__ void __launch_bounds__(kThreads)
-    forward_kernel(Word* __restrict__ y, const Word* __restrict__ table, const int32_t* __restrict__ tokens_N,
-                   int64_t N, int64_t words) {
+    embedding_forward_kernel(Word* __restrict__ y, const Word* __restrict__ table, const int32_t* __restrict__ tokens_N,
+                             int64_t N, int64_t words) {
   for_all_pieces(N, words,
                  [&](int64_t n, int64_t piece) { y[n * words + piece] = table[tokens_N[n] * words + piece]; });
 }
@@ -35,7 +35,7 @@ __device__ bool seen_before(const int32_t* tokens_N, int64_t first) {
 // others behind it, in order. That reads the tokens many times, but from cache: N^2 / 32 looks of a warp at most.
 template <int kLanes, class T>
 __global__ void __launch_bounds__(kSumThreads)
-    backward_kernel(float* dtable_VC, const T* dy_NC, const int32_t* tokens_N, int64_t N, int64_t C) {
+    embedding_backward_kernel(float* dtable_VC, const T* dy_NC, const int32_t* tokens_N, int64_t N, int64_t C) {
   const int64_t first = blockIdx.x;
   if (seen_before(tokens_N, first)) return;
   const int32_t token = tokens_N[first];
@@ -67,7 +67,7 @@ template <class Word, class T>
 DeviceError copy_rows(T* y, const T* table, const int32_t* tokens, int64_t N, int64_t C, DeviceStream stream) {
   const int64_t words = C * static_cast<int64_t>(sizeof(T)) / static_cast<int64_t>(sizeof(Word));
   const Grid grid = grid_over(N, words);
-  forward_kernel<Word><<<grid.blocks, grid.threads, 0, stream_of(stream)>>>(
+  embedding_forward_kernel<Word><<<grid.blocks, grid.threads, 0, stream_of(stream)>>>(
       reinterpret_cast<Word*>(y), reinterpret_cast<const Word*>(table), tokens, N, words);
   return launched();
 }
@@ -88,7 +88,7 @@ DeviceError embedding_backward(float* dtable, const T* dy, const int32_t* tokens
   constexpr int kLanes = kLanesOf<T>;
   const bool words = in_words<kLanes>(C, dy) && in_words<kLanes>(C, dtable);
   const dim3 blocks(static_cast<unsigned>(N), static_cast<unsigned>(ceil_div(C, kSumThreads * (words ? kLanes : 1))));
-  const auto kernel = words ? backward_kernel<kLanes, T> : backward_kernel<1, T>;
+  const auto kernel = words ? embedding_backward_kernel<kLanes, T> : embedding_backward_kernel<1, T>;
   kernel<<<blocks, kSumThreads, 0, stream_of(stream)>>>(dtable, dy, tokens, N, C);
   return launched();
 }

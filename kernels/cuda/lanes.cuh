@@ -71,20 +71,30 @@ __device__ inline Lanes<kLanes> load(const T* p) {
   return x;
 }
 
+// In so many words, for nvcc makes stores of single floats of a uint4 where it loses sight of the pieces' order.
+__device__ inline void store_words(void* p, uint32_t a, uint32_t b) {
+  asm volatile("st.global.v2.b32 [%0], {%1, %2};" : : "l"(__cvta_generic_to_global(p)), "r"(a), "r"(b) : "memory");
+}
+__device__ inline void store_words(void* p, uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
+  asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};"
+               :
+               : "l"(__cvta_generic_to_global(p)), "r"(a), "r"(b), "r"(c), "r"(d)
+               : "memory");
+}
+
 template <int kLanes, class T>
 __device__ inline void store(T* p, const Lanes<kLanes>& x) {
   constexpr int kPerWord = 4 / sizeof(T);
   if constexpr (kLanes == 1) {
     store_one(p, x[0]);
   } else if constexpr (kLanes * sizeof(T) == 8) {
-    *reinterpret_cast<uint2*>(p) = make_uint2(pack(x.of, T{}), pack(x.of + kPerWord, T{}));
+    store_words(p, pack(x.of, T{}), pack(x.of + kPerWord, T{}));
   } else {
     static_assert(kLanes * sizeof(T) % 16 == 0);
 #pragma unroll
     for (int k = 0; k < kLanes; k += 4 * kPerWord)
-      *reinterpret_cast<uint4*>(p + k) =
-          make_uint4(pack(x.of + k, T{}), pack(x.of + k + kPerWord, T{}), pack(x.of + k + 2 * kPerWord, T{}),
-                     pack(x.of + k + 3 * kPerWord, T{}));
+      store_words(p + k, pack(x.of + k, T{}), pack(x.of + k + kPerWord, T{}), pack(x.of + k + 2 * kPerWord, T{}),
+                  pack(x.of + k + 3 * kPerWord, T{}));
   }
 }
 

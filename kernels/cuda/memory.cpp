@@ -10,6 +10,13 @@ namespace {
 
 cudaStream_t stream_of(DeviceStream stream) { return static_cast<cudaStream_t>(stream); }
 
+// CUDA remembers an error until somebody asks for the last one, as launched() does after the next launch. What is told
+// here shall not come out there as well.
+DeviceError told(cudaError_t error) {
+  if (error != cudaSuccess) cudaGetLastError();
+  return error;
+}
+
 DeviceState state_of(cudaError_t error, int driver_version) {
   switch (error) {
     case cudaSuccess:
@@ -35,15 +42,14 @@ const char* error_text(DeviceError error) {
 DeviceSummary summary() {
   int driver = 0, count = 0;  // the calls leave them alone where they fail
   cudaDriverGetVersion(&driver);
-  const cudaError_t error = cudaGetDeviceCount(&count);
-  cudaGetLastError();  // it is told here, and shall not come out of a later call
+  const auto error = static_cast<cudaError_t>(told(cudaGetDeviceCount(&count)));
   const DeviceState state = state_of(error, driver);
   return {.state = state, .driver_version = driver, .count = count, .error = error};
 }
 
 DeviceError facts(int32_t device, DeviceFacts* facts) {
   cudaDeviceProp found;
-  if (const cudaError_t error = cudaGetDeviceProperties(&found, device)) return error;
+  if (const DeviceError error = told(cudaGetDeviceProperties(&found, device))) return error;
   constexpr size_t kRoom = sizeof(facts->name) - 1;
   std::strncpy(facts->name, found.name, kRoom);
   facts->name[kRoom] = '\0';
@@ -52,30 +58,30 @@ DeviceError facts(int32_t device, DeviceFacts* facts) {
   return cudaSuccess;
 }
 
-DeviceError select(int32_t device) { return cudaSetDevice(device); }
+DeviceError select(int32_t device) { return told(cudaSetDevice(device)); }
 
-DeviceError allocate(void** memory, int64_t bytes) { return cudaMalloc(memory, static_cast<size_t>(bytes)); }
+DeviceError allocate(void** memory, int64_t bytes) { return told(cudaMalloc(memory, static_cast<size_t>(bytes))); }
 
-DeviceError release(void* memory) { return cudaFree(memory); }
+DeviceError release(void* memory) { return told(cudaFree(memory)); }
 
 // It does not wait for the default stream, which nothing uses.
 DeviceError open_stream(DeviceStream* stream) {
   cudaStream_t made = nullptr;
-  const cudaError_t error = cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking);
+  const DeviceError error = told(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking));
   *stream = made;
   return error;
 }
 
-DeviceError close_stream(DeviceStream stream) { return cudaStreamDestroy(stream_of(stream)); }
+DeviceError close_stream(DeviceStream stream) { return told(cudaStreamDestroy(stream_of(stream))); }
 
-DeviceError finish(DeviceStream stream) { return cudaStreamSynchronize(stream_of(stream)); }
+DeviceError finish(DeviceStream stream) { return told(cudaStreamSynchronize(stream_of(stream))); }
 
 DeviceError copy(void* to, const void* from, int64_t bytes, DeviceStream stream) {
-  return cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDefault, stream_of(stream));
+  return told(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDefault, stream_of(stream)));
 }
 
 DeviceError fill_zero(void* memory, int64_t bytes, DeviceStream stream) {
-  return cudaMemsetAsync(memory, 0, static_cast<size_t>(bytes), stream_of(stream));
+  return told(cudaMemsetAsync(memory, 0, static_cast<size_t>(bytes), stream_of(stream)));
 }
 
 }  // namespace annulus::cuda

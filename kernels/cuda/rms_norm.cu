@@ -22,7 +22,8 @@ __device__ float rstd_of_huge(const T* x, int64_t C) {
 
 template <int kLanes, int kTeam, class T>
 __global__ void __launch_bounds__(kThreads)
-    forward_kernel(T* y_NC, float* rstd_N, const T* x_NC, const T* gain_C, int64_t N, int64_t C, float epsilon) {
+    rms_norm_forward_kernel(T* y_NC, float* rstd_N, const T* x_NC, const T* gain_C, int64_t N, int64_t C,
+                            float epsilon) {
   const int64_t token = team_index<kTeam>();
   if (token >= N) return;
   const T* x = x_NC + token * C;
@@ -45,23 +46,24 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// dx = rstd * (dy * gain - x * rstd * mean(dy * gain * x) * rstd) + residual: no factor is as small as rstd^3, which
-// underflows where x is huge. dx may be dy or residual: a thread reads of them what it then writes.
+// With n = x * rstd: dx = rstd * (dy * gain - n * mean(dy * gain * n)) + residual. Where x is huge, rstd^3 underflows
+// and sums over x itself overflow. dx may be dy or residual: a thread reads of them what it then writes.
 template <int kLanes, int kTeam, class T>
-__global__ void __launch_bounds__(kThreads) dx_kernel(T* dx_NC, const T* dy_NC, const T* x_NC, const float* rstd_N,
-                                                      const T* gain_C, const T* residual_NC, int64_t N, int64_t C) {
+__global__ void __launch_bounds__(kThreads)
+    rms_norm_dx_kernel(T* dx_NC, const T* dy_NC, const T* x_NC, const float* rstd_N, const T* gain_C,
+                       const T* residual_NC, int64_t N, int64_t C) {
   const int64_t token = team_index<kTeam>();
   if (token >= N) return;
   const int64_t row = token * C;
+  const float rstd = rstd_N[token];
   float dot = 0.0f;
   for (int64_t c = team_lane<kTeam>() * kLanes; c < C; c += kTeam * kLanes) {
     const Lanes<kLanes> dy = load<kLanes>(dy_NC + row + c), x = load<kLanes>(x_NC + row + c);
     const Lanes<kLanes> gain = load<kLanes>(gain_C + c);
 #pragma unroll
-    for (int k = 0; k < kLanes; ++k) dot += dy[k] * gain[k] * x[k];
+    for (int k = 0; k < kLanes; ++k) dot += dy[k] * gain[k] * (x[k] * rstd);
   }
-  const float rstd = rstd_N[token];
-  const float pull = -team_sum<kTeam>(dot) * rstd / static_cast<float>(C) * rstd;
+  const float pull = -team_sum<kTeam>(dot) / static_cast<float>(C) * rstd;
   for (int64_t c = team_lane<kTeam>() * kLanes; c < C; c += kTeam * kLanes) {
     const Lanes<kLanes> dy = load<kLanes>(dy_NC + row + c), gain = load<kLanes>(gain_C + c);
     const Lanes<kLanes> residual = load<kLanes>(residual_NC + row + c);
@@ -78,7 +80,7 @@ constexpr int kColumnThreads = 128;
 // the tokens in order.
 template <int kLanes, class T>
 __global__ void __launch_bounds__(kColumnThreads)
-    gain_sums_kernel(float* sums, const T* dy_NC, const T* x_NC, const float* rstd_N, int64_t N, int64_t C) {
+    rms_norm_gain_sums_kernel(float* sums, const T* dy_NC, const T* x_NC, const float* rstd_N, int64_t N, int64_t C) {
   __shared__ float rstd[kDeviceTokensPerNormSum];
   const int64_t begin = blockIdx.x * kDeviceTokensPerNormSum, left = N - begin;
   const int tokens = static_cast<int>(left < kDeviceTokensPerNormSum ? left : kDeviceTokensPerNormSum);
@@ -101,7 +103,7 @@ constexpr int kStrands = 8;
 
 // dgain += all rows of sums. A block takes kWarp columns; warp i adds up rows i, i + kStrands, ... in order.
 __global__ void __launch_bounds__(kWarp* kStrands)
-    add_sums_kernel(float* dgain_C, const float* sums, int64_t rows, int64_t C) {
+    rms_norm_add_sums_kernel(float* dgain_C, const float* sums, int64_t rows, int64_t C) {
   __shared__ float of_strand[kStrands][kWarp];
   const int64_t c = int64_t{blockIdx.x} * kWarp + threadIdx.x;
   float sum = 0.0f;
@@ -118,10 +120,11 @@ __global__ void __launch_bounds__(kWarp* kStrands)
 template <int kLanes, class T>
 struct Kernels {
   static auto forward(int64_t C) {
-    return C <= kLongestWarpRow ? forward_kernel<kLanes, kWarp, T> : forward_kernel<kLanes, kThreads, T>;
+    return C <= kLongestWarpRow ? rms_norm_forward_kernel<kLanes, kWarp, T>
+                                : rms_norm_forward_kernel<kLanes, kThreads, T>;
   }
   static auto dx(int64_t C) {
-    return C <= kLongestWarpRow ? dx_kernel<kLanes, kWarp, T> : dx_kernel<kLanes, kThreads, T>;
+    return C <= kLongestWarpRow ? rms_norm_dx_kernel<kLanes, kWarp, T> : rms_norm_dx_kernel<kLanes, kThreads, T>;
   }
 };
 
@@ -151,10 +154,10 @@ DeviceError rms_norm_backward(T* dx, float* dgain, const T* dy, const T* x, cons
   const int64_t sums = ceil_div(N, kDeviceTokensPerNormSum);
   const dim3 columns(static_cast<unsigned>(sums),
                      static_cast<unsigned>(ceil_div(C, kColumnThreads * (words ? kLanes : 1))));
-  const auto sums_kernel = words ? gain_sums_kernel<kLanes, T> : gain_sums_kernel<1, T>;
+  const auto sums_kernel = words ? rms_norm_gain_sums_kernel<kLanes, T> : rms_norm_gain_sums_kernel<1, T>;
   sums_kernel<<<columns, kColumnThreads, 0, stream_of(stream)>>>(scratch, dy, x, rstd, N, C);
   if (const DeviceError error = launched()) return error;
-  add_sums_kernel<<<static_cast<unsigned>(ceil_div(C, kWarp)), dim3(kWarp, kStrands), 0, stream_of(stream)>>>(
+  rms_norm_add_sums_kernel<<<static_cast<unsigned>(ceil_div(C, kWarp)), dim3(kWarp, kStrands), 0, stream_of(stream)>>>(
       dgain, scratch, sums, C);
   if (const DeviceError error = launched()) return error;
   const auto kernel = words ? Kernels<kLanes, T>::dx(C) : Kernels<1, T>::dx(C);

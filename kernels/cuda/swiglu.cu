@@ -9,7 +9,7 @@ namespace {
 __device__ inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 
 template <int kLanes, class T>
-__global__ void __launch_bounds__(kThreads) forward_kernel(T* y_NF, const T* gate_up_N2F, int64_t N, int64_t F) {
+__global__ void __launch_bounds__(kThreads) swiglu_forward_kernel(T* y_NF, const T* gate_up_N2F, int64_t N, int64_t F) {
   for_all_pieces(N, F / kLanes, [&](int64_t token, int64_t piece) {
     const T* gate = gate_up_N2F + token * 2 * F + piece * kLanes;
     Lanes<kLanes> y = load<kLanes>(gate);
@@ -22,7 +22,7 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(T* y_NF, const T* gat
 
 template <int kLanes, class T>
 __global__ void __launch_bounds__(kThreads)
-    backward_kernel(T* dgate_up_N2F, const T* dy_NF, const T* gate_up_N2F, int64_t N, int64_t F) {
+    swiglu_backward_kernel(T* dgate_up_N2F, const T* dy_NF, const T* gate_up_N2F, int64_t N, int64_t F) {
   for_all_pieces(N, F / kLanes, [&](int64_t token, int64_t piece) {
     const int64_t gate = token * 2 * F + piece * kLanes;
     Lanes<kLanes> g = load<kLanes>(gate_up_N2F + gate), u = load<kLanes>(gate_up_N2F + gate + F);
@@ -47,7 +47,7 @@ DeviceError swiglu_forward(T* y, const T* gate_up, int64_t N, int64_t F, DeviceS
   constexpr int kLanes = kLanesOf<T>;
   const bool words = in_words<kLanes>(F, y, gate_up);
   const Grid grid = grid_over(N, F / (words ? kLanes : 1));
-  const auto kernel = words ? forward_kernel<kLanes, T> : forward_kernel<1, T>;
+  const auto kernel = words ? swiglu_forward_kernel<kLanes, T> : swiglu_forward_kernel<1, T>;
   kernel<<<grid.blocks, grid.threads, 0, stream_of(stream)>>>(y, gate_up, N, F);
   return launched();
 }
@@ -58,7 +58,7 @@ DeviceError swiglu_backward(T* dgate_up, const T* dy, const T* gate_up, int64_t 
   constexpr int kLanes = kLanesOf<T>;
   const bool words = in_words<kLanes>(F, dgate_up, dy, gate_up);
   const Grid grid = grid_over(N, F / (words ? kLanes : 1));
-  const auto kernel = words ? backward_kernel<kLanes, T> : backward_kernel<1, T>;
+  const auto kernel = words ? swiglu_backward_kernel<kLanes, T> : swiglu_backward_kernel<1, T>;
   kernel<<<grid.blocks, grid.threads, 0, stream_of(stream)>>>(dgate_up, dy, gate_up, N, F);
   return launched();
 }

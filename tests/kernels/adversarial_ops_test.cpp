@@ -13,11 +13,9 @@
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
 #include "kernels/swiglu.h"
-#include "tests/oracle/layers.h"
 #include "tests/support/buffer.h"
-#include "tests/support/close.h"
-#include "tests/support/random.h"
 #include "tests/support/scratch.h"
+#include "tests/support/update_cases.h"
 
 namespace annulus::test {
 namespace {
@@ -29,23 +27,17 @@ class AdversarialOps : public testing::TestWithParam<std::string> {
   void SetUp() override { cpu::choose_isa(GetParam()); }
 };
 
-std::vector<double> times(std::vector<double> x, double factor) {
-  for (double& value : x) value = static_cast<float>(value * factor);
-  return x;
-}
-
 struct NormResult {
   std::vector<double> y, dx, dgain;
 };
 
-NormResult rms_norm(const std::vector<double>& x, const std::vector<double>& gain, const std::vector<double>& dy,
-                    double epsilon) {
-  const auto C = static_cast<int64_t>(gain.size()), N = static_cast<int64_t>(x.size()) / C;
-  const Buffer xb({N, C}, x), gb({C}, gain), dyb({N, C}, dy), y({N, C}), rstd({N}), dx({N, C}), dgain({C}, 0.0f),
-      zero({N, C}, 0.0f);
-  rms_norm_forward(y.view(), rstd.view(), xb.view(), gb.view(), static_cast<float>(epsilon));
+NormResult rms_norm(const NormCase& given, const std::vector<double>& x_values) {
+  const int64_t N = given.N, C = given.C;
+  const Buffer x({N, C}, x_values), gain({C}, given.gain), dy({N, C}, given.dy), residual({N, C}, given.residual),
+      y({N, C}), rstd({N}), dx({N, C}), dgain({C}, given.dgain_before);
+  rms_norm_forward(y.view(), rstd.view(), x.view(), gain.view(), 1e-5f);
   Scratch scratch;
-  rms_norm_backward(dx.view(), dgain.view(), dyb.view(), xb.view(), rstd.view(), gb.view(), zero.view(), scratch);
+  rms_norm_backward(dx.view(), dgain.view(), dy.view(), x.view(), rstd.view(), gain.view(), residual.view(), scratch);
   return {y.doubles(), dx.doubles(), dgain.doubles()};
 }
 
@@ -53,83 +45,36 @@ NormResult rms_norm(const std::vector<double>& x, const std::vector<double>& gai
 // squares a plain loop in f32 cannot sum, have the limits of ordinary ones.
 TEST_P(AdversarialOps, RmsNormOfHugeRowsIsThatOfOrdinaryOnes) {
   for (const int64_t C : {1, 40, 129}) {
-    const int64_t N = 3;
-    const auto x = random_normal(N * C, 1), gain = random_normal(C, 2), dy = random_normal(N * C, 3);
-    const auto exact = oracle::rms_norm_forward<double>(x, gain, 0.0);
-    const auto plain = oracle::rms_norm_forward<float>(x, gain, 0.0);
-    const auto exact_back = oracle::rms_norm_backward<double>(x, gain, dy, 0.0);
-    const auto plain_back = oracle::rms_norm_backward<float>(x, gain, dy, 0.0);
-    std::vector<double> terms(x.size()), column_terms(gain.size());
-    for (size_t i = 0; i < x.size(); ++i) {
-      const size_t c = i % gain.size();
-      const double rstd = exact.rstd[i / gain.size()];
-      terms[i] = 4 * std::abs(dy[i] * gain[c] * rstd);
-      column_terms[c] += std::abs(dy[i] * x[i] * rstd);
-    }
-    for (const double size : {0x1p40, 0x1p64, 0x1p100, 0x1p120}) {
-      const NormResult got = rms_norm(times(x, size), gain, dy, 1e-5);
-      const std::string what = "rms_norm of " + std::to_string(size);
-      expect_close(got.y, exact.y, twice_error_of(plain.y, exact.y), what + " y");
-      expect_close(times(got.dx, size), exact_back.dx, twice_error_of(plain_back.dx, exact_back.dx, terms),
-                   what + " dx");
-      expect_close(got.dgain, exact_back.dgain, twice_error_of(plain_back.dgain, exact_back.dgain, column_terms),
-                   what + " dgain");
+    const NormCase given = NormCase(3, C, Dtype::kF32, /*eps=*/0.0).alone();
+    for (const double size : kHugeRows) {
+      const NormResult got = rms_norm(given, times(given.x, size));
+      const std::string what = " times " + std::to_string(size);
+      given.expect_y(got.y, what);
+      given.expect_gradients(times(got.dx, size), got.dgain, what);
     }
   }
 }
 
 TEST_P(AdversarialOps, RmsNormOfTinyRowsIsHeldByEpsilon) {
-  const int64_t C = 129, N = 3;
-  const double epsilon = 1e-5f;
-  const auto ordinary = random_normal(N * C, 1), gain = random_normal(C, 2), dy = random_normal(N * C, 3);
-  for (const double size : {0.0, 0x1p-149, 1e-40, 1e-20}) {
-    const auto x = times(ordinary, size);
-    const auto exact = oracle::rms_norm_forward<double>(x, gain, epsilon);
-    const auto exact_back = oracle::rms_norm_backward<double>(x, gain, dy, epsilon);
-    const auto plain_back = oracle::rms_norm_backward<float>(x, gain, dy, epsilon);
-    std::vector<double> terms(x.size());
-    for (size_t i = 0; i < x.size(); ++i) terms[i] = 4 * std::abs(dy[i] * gain[i % gain.size()] * exact.rstd[0]);
-    const NormResult got = rms_norm(x, gain, dy, epsilon);
-    const std::string what = "rms_norm of " + std::to_string(size);
-    expect_close(got.y, exact.y, twice_error_of(oracle::rms_norm_forward<float>(x, gain, epsilon).y, exact.y), what);
-    expect_close(got.dx, exact_back.dx, twice_error_of(plain_back.dx, exact_back.dx, terms), what + " dx");
-    expect_close(got.dgain, exact_back.dgain, twice_error_of(plain_back.dgain, exact_back.dgain), what + " dgain");
+  NormCase given = NormCase(3, 129, Dtype::kF32).alone();
+  const auto ordinary = given.x;
+  for (const double size : kTinyRows) {
+    given.x = times(ordinary, size);
+    const NormResult got = rms_norm(given, given.x);
+    const std::string what = " times " + std::to_string(size);
+    given.expect_y(got.y, what);
+    given.expect_gradients(got.dx, got.dgain, what);
   }
 }
 
-// The loss of a row is of the size of its logits; a weight moves by its own rounding and that of its logit.
 TEST_P(AdversarialOps, CrossEntropyOfHugeEqualAndTinyLogits) {
-  const int64_t N = 4, V = 37;
-  const std::vector<int64_t> labels = {0, 5, V - 1, 17};
-  std::vector<int32_t> labels32(labels.begin(), labels.end());
-  std::vector<double> alternating, equal(static_cast<size_t>(N * V), 1e4), one_high(equal.size(), -1e4);
-  for (int64_t i = 0; i < N * V; ++i) alternating.push_back(i % 2 == 0 ? 1e4 : -1e4);
-  for (int64_t n = 0; n < N; ++n) one_high[static_cast<size_t>(n * V + 5)] = 1e4;
-  const auto random = random_normal(N * V, 4);
-  const std::vector<std::pair<std::string, std::vector<double>>> all = {{"alternating", alternating},
-                                                                        {"equal", equal},
-                                                                        {"one high", one_high},
-                                                                        {"of 1e4", times(random, 1e4)},
-                                                                        {"of 1e30", times(random, 1e30)},
-                                                                        {"subnormal", times(random, 1e-40)},
-                                                                        {"near underflow", times(random, 60)},
-                                                                        {"zero", times(random, 0.0)}};
-  for (const auto& [name, logits] : all) {
-    const auto exact = oracle::cross_entropy<double>(logits, labels, V, 0.25);
-    const auto plain = oracle::cross_entropy<float>(logits, labels, V, 0.25);
-    const Buffer z({N, V}, logits), loss({N});
-    cross_entropy(loss.view(), z.view(), z.view(), TensorView(labels32.data(), Dtype::kI32, {N}), LossGradient::kYes,
-                  0.25f);
-    double sum = 0.0, terms = 0.0;
-    for (const double l : loss.doubles()) sum += l;
-    for (const double logit : logits) terms = std::max(terms, 1.0 + std::abs(logit));
-    expect_close({sum}, {exact.loss_sum},
-                 twice_error_of(std::vector<float>{plain.loss_sum}, {exact.loss_sum}, {static_cast<double>(N) * terms}),
-                 "cross entropy, logits " + name);
-    // Of logits so large that rounding one moves it by more than 1, a weight may be anything from 0 to 1.
-    std::vector<double> gradient_terms(logits.size(), 0.25 * std::min(terms, 1 / kUnitRoundoff));
-    expect_close(z.doubles(), exact.dlogits, twice_error_of(plain.dlogits, exact.dlogits, gradient_terms),
-                 "dlogits, logits " + name);
+  for (const CrossEntropyCase& given : huge_equal_and_tiny_logits()) {
+    std::vector<int32_t> labels(given.labels.begin(), given.labels.end());
+    const Buffer z({given.N, given.V}, given.logits), loss({given.N});
+    cross_entropy(loss.view(), z.view(), z.view(), TensorView(labels.data(), Dtype::kI32, {given.N}),
+                  LossGradient::kYes, static_cast<float>(given.scale));
+    given.expect_losses(loss.doubles());
+    given.expect_dlogits(z.doubles());
   }
 }
 
@@ -146,41 +91,13 @@ TEST_P(AdversarialOps, LogitsThatOverflowNeverPassForNumbers) {
 }
 
 TEST_P(AdversarialOps, SwigluOfHugeAndTinyGates) {
-  const int64_t F = 83;
-  std::vector<double> slope, up(static_cast<size_t>(F), 1e4), dy = random_normal(F, 6);
-  for (int64_t f = 0; f < F; ++f) slope.push_back(static_cast<float>(-110.0 + 0.5 * static_cast<double>(f)));
-  const auto random = random_normal(F, 5);
-  auto negative = random;
-  for (double& g : negative) g = -std::abs(g);
-  const std::vector<std::pair<std::string, std::vector<double>>> all = {{"+-1e4", times(random, 1e4)},
-                                                                        {"-1e4", std::vector<double>(up.size(), -1e4)},
-                                                                        {"1e4", up},
-                                                                        {"-110 to -69", slope},
-                                                                        {"-1e30", times(negative, 1e30)},
-                                                                        {"1e30", times(random, 1e30)},
-                                                                        {"subnormal", times(random, 1e-40)},
-                                                                        {"0", times(random, 0.0)}};
-  for (const auto& [name, gate] : all) {
-    std::vector<double> both = gate;
-    both.insert(both.end(), up.begin(), up.end());
-    const Buffer gate_up({1, 2 * F}, both), dyb({1, F}, dy), y({1, F}), dgate_up({1, 2 * F});
-    swiglu_forward(y.view(), gate_up.view());
-    swiglu_backward(dgate_up.view(), dyb.view(), gate_up.view());
-    const auto exact = oracle::swiglu_forward<double>(gate, up);
-    const auto exact_back = oracle::swiglu_backward<double>(gate, up, dy);
-    const auto plain_back = oracle::swiglu_backward<float>(gate, up, dy);
-    const auto d = dgate_up.doubles();
-    // The exponential rounds its exponent, which moves the result by as many roundings as the gate is large; beyond 89
-    // it is 0 or infinite.
-    auto limit = [&, &gate = gate](const std::vector<float>& loop, const std::vector<double>& result) {
-      std::vector<double> terms;
-      for (size_t i = 0; i < result.size(); ++i) terms.push_back((1 + std::min(std::abs(gate[i]), 89.0)) * result[i]);
-      return twice_error_of(loop, result, terms);
-    };
-    expect_close(y.doubles(), exact, limit(oracle::swiglu_forward<float>(gate, up), exact), "swiglu " + name);
-    expect_close({d.begin(), d.begin() + F}, exact_back.dgate, limit(plain_back.dgate, exact_back.dgate),
-                 "swiglu dgate " + name);
-    expect_close({d.begin() + F, d.end()}, exact_back.dup, limit(plain_back.dup, exact_back.dup), "swiglu dup " + name);
+  for (const SwigluCase& given : huge_and_tiny_gates()) {
+    const int64_t F = given.F;
+    const Buffer gate_up({1, 2 * F}, given.gate_up()), dy({1, F}, given.dy), out({1, F}), dgate_up({1, 2 * F});
+    swiglu_forward(out.view(), gate_up.view());
+    swiglu_backward(dgate_up.view(), dy.view(), gate_up.view());
+    given.expect_y(out.doubles());
+    given.expect_dgate_up(dgate_up.doubles());
   }
   const Buffer huge({1, 2}, std::vector<double>{1e30, 1e30}), y({1, 1});
   swiglu_forward(y.view(), huge.view());

@@ -13,11 +13,9 @@
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
 #include "kernels/swiglu.h"
-#include "tests/oracle/layers.h"
 #include "tests/support/buffer.h"
-#include "tests/support/close.h"
-#include "tests/support/random.h"
 #include "tests/support/scratch.h"
+#include "tests/support/update_cases.h"
 
 namespace annulus::test {
 namespace {
@@ -29,11 +27,6 @@ TensorView ints(std::vector<int32_t>& values) {
 }
 
 std::vector<int32_t> narrow(const std::vector<int64_t>& values) { return {values.begin(), values.end()}; }
-
-std::vector<double> sum(std::vector<double> a, const std::vector<double>& b) {
-  for (size_t i = 0; i < a.size(); ++i) a[i] += b[i];
-  return a;
-}
 
 using IsaAndDtype = std::tuple<std::string, Dtype>;
 
@@ -48,8 +41,6 @@ class Ops : public testing::TestWithParam<IsaAndDtype> {
   }
   Buffer buffer(Shape shape, const std::vector<double>& values) const { return Buffer(shape, values, dtype()); }
   Buffer buffer(Shape shape) const { return Buffer(shape, __builtin_nanf(""), dtype()); }
-  Tolerance rounded(Tolerance limit) const { return dtype() == Dtype::kBf16 ? rounded_to_bf16(limit) : limit; }
-  std::string named(const std::string& what) const { return (dtype() == Dtype::kBf16 ? "bf16 " : "") + what; }
 };
 
 class F32Ops : public testing::TestWithParam<std::string> {
@@ -98,66 +89,32 @@ TEST_P(F32Ops, ExponentialOfWeightsThatBecomeBf16IsExactToOnePartInNineThousand)
 TEST_P(Ops, RmsNormEqualsOracle) {
   for (const int64_t C : kOddSizes)
     for (const int64_t N : {int64_t{1}, int64_t{70}}) {
-      const auto x = normal(N * C, 1), gain = normal(C, 2), dy = normal(N * C, 3);
-      const auto residual = normal(N * C, 4), dgain_before = random_normal(C, 5);
-      const double eps = 1e-5f;
-      const auto exact = oracle::rms_norm_forward<double>(x, gain, eps);
-      const auto plain = oracle::rms_norm_forward<float>(x, gain, eps);
-      const Buffer xb = buffer({N, C}, x), gb = buffer({C}, gain), dyb = buffer({N, C}, dy);
-      const Buffer rb = buffer({N, C}, residual), y = buffer({N, C}), dx = buffer({N, C});
-      const Buffer rstd({N}), dgain({C}, dgain_before);
-      rms_norm_forward(y.view(), rstd.view(), xb.view(), gb.view(), static_cast<float>(eps));
-      const std::string what = named("rms_norm C " + std::to_string(C));
-      expect_close(y.doubles(), exact.y, rounded(twice_error_of(plain.y, exact.y)), what + " y");
-
+      const NormCase given(N, C, dtype());
+      const Buffer x = buffer({N, C}, given.x), gain = buffer({C}, given.gain), dy = buffer({N, C}, given.dy);
+      const Buffer residual = buffer({N, C}, given.residual), y = buffer({N, C}), dx = buffer({N, C});
+      const Buffer rstd({N}), dgain({C}, given.dgain_before);
+      rms_norm_forward(y.view(), rstd.view(), x.view(), gain.view(), static_cast<float>(given.epsilon));
+      given.expect_y(y.doubles());
       Scratch scratch;
-      rms_norm_backward(dx.view(), dgain.view(), dyb.view(), xb.view(), rstd.view(), gb.view(), rb.view(), scratch);
-      const auto exact_back = oracle::rms_norm_backward<double>(x, gain, dy, eps);
-      const auto plain_back = oracle::rms_norm_backward<float>(x, gain, dy, eps);
-      // The terms dy * gain * rstd and the projection cancel (all of them where C = 1): one rounding of the terms.
-      std::vector<double> terms(x.size());
-      for (size_t i = 0; i < terms.size(); ++i)
-        terms[i] = std::abs(residual[i]) + 4 * std::abs(dy[i] * gain[i % gain.size()] * exact.rstd[i / gain.size()]);
-      const auto dx_exact = sum(exact_back.dx, residual);
-      const auto dx_plain = sum({plain_back.dx.begin(), plain_back.dx.end()}, residual);
-      expect_close(dx.doubles(), dx_exact, rounded(twice_error_of(dx_plain, dx_exact, terms)), what + " dx");
-      std::vector<double> column_terms(gain.size());
-      for (size_t i = 0; i < x.size(); ++i)
-        column_terms[i % gain.size()] += std::abs(dy[i] * x[i] * exact.rstd[i / gain.size()]);
-      const auto dg_exact = sum(exact_back.dgain, dgain_before);
-      const auto dg_plain = sum({plain_back.dgain.begin(), plain_back.dgain.end()}, dgain_before);
-      expect_close(dgain.doubles(), dg_exact, twice_error_of(dg_plain, dg_exact, column_terms), what + " dgain");
+      rms_norm_backward(dx.view(), dgain.view(), dy.view(), x.view(), rstd.view(), gain.view(), residual.view(),
+                        scratch);
+      given.expect_gradients(dx.doubles(), dgain.doubles());
     }
 }
 
 TEST_P(Ops, RopeEqualsOracleAndTurnsBack) {
   for (const int64_t D : {8, 24, 64})
     for (const int64_t T : {int64_t{1}, int64_t{19}}) {
-      const int64_t B = 2, H = 3;
-      const auto x = normal(B * T * H * D, 6);
-      std::vector<int64_t> positions;
-      for (int64_t t = 0; t < T; ++t) positions.push_back(t * t * 977);
-      const Buffer cosine({T, D / 2}), sine({T, D / 2}), xb = buffer({B, T, H, D}, x);
-      rope_angles(cosine.view(), sine.view(), positions, 10000.0);
-      rope_forward(xb.view(), cosine.view(), sine.view());
-      std::vector<int64_t> tokens;
-      for (int64_t b = 0; b < B; ++b) tokens.insert(tokens.end(), positions.begin(), positions.end());
-      const auto exact = oracle::rope_forward<double>(x, positions, H, D, 10000.0);
-      const auto plain = oracle::rope_forward<float>(x, positions, H, D, 10000.0);
-      expect_close(xb.doubles(), exact, rounded(twice_error_of(plain, exact)), named("rope"));
-      rope_backward(xb.view(), cosine.view(), sine.view());
-      Tolerance both_ways = {2.0 * twice_error_of(plain, exact).absolute};
-      if (dtype() == Dtype::kBf16) {  // what the first way rounded of a pair is turned back with it
-        double largest = 0.0;
-        for (const double value : exact) largest = std::max(largest, std::abs(value));
-        both_ways.absolute += std::sqrt(2.0) * kBf16Roundoff * largest;
-      }
-      expect_close(xb.doubles(), x, rounded(both_ways), named("rope and back"));
-      const Buffer dy = buffer({B, T, H, D}, x);
+      const RopeCase given(2, T, 3, D, dtype());
+      const Shape shape = {given.B, T, given.H, D};
+      const Buffer cosine({T, D / 2}), sine({T, D / 2}), x = buffer(shape, given.x), dy = buffer(shape, given.x);
+      rope_angles(cosine.view(), sine.view(), given.positions, RopeCase::kBase);
+      rope_forward(x.view(), cosine.view(), sine.view());
+      given.expect_turned(x.doubles());
+      rope_backward(x.view(), cosine.view(), sine.view());
+      given.expect_turned_both_ways(x.doubles());
       rope_backward(dy.view(), cosine.view(), sine.view());
-      const auto exact_back = oracle::rope_backward<double>(x, positions, H, D, 10000.0);
-      const auto plain_back = oracle::rope_backward<float>(x, positions, H, D, 10000.0);
-      expect_close(dy.doubles(), exact_back, rounded(twice_error_of(plain_back, exact_back)), named("rope backward"));
+      given.expect_turned_back(dy.doubles());
     }
 }
 
@@ -165,53 +122,27 @@ TEST_P(Ops, SwigluEqualsOracleAlsoForLargeInputs) {
   for (const int64_t F : kOddSizes)
     for (const double spread : {1.0, 30.0}) {
       const int64_t N = 5;
-      const auto gate = normal(N * F, 7, spread), up = normal(N * F, 8), dy = normal(N * F, 9);
-      std::vector<double> both;
-      for (int64_t n = 0; n < N; ++n) {
-        both.insert(both.end(), gate.begin() + n * F, gate.begin() + (n + 1) * F);
-        both.insert(both.end(), up.begin() + n * F, up.begin() + (n + 1) * F);
-      }
-      const Buffer gate_up = buffer({N, 2 * F}, both), dyb = buffer({N, F}, dy);
+      const SwigluCase given(N, F, spread, dtype());
+      const Buffer gate_up = buffer({N, 2 * F}, given.gate_up()), dy = buffer({N, F}, given.dy);
       const Buffer y = buffer({N, F}), dgate_up = buffer({N, 2 * F});
       swiglu_forward(y.view(), gate_up.view());
-      const auto exact = oracle::swiglu_forward<double>(gate, up);
-      const auto plain = oracle::swiglu_forward<float>(gate, up);
-      expect_close(y.doubles(), exact, rounded(twice_error_of(plain, exact)), named("swiglu"));
-      swiglu_backward(dgate_up.view(), dyb.view(), gate_up.view());
-      const auto exact_back = oracle::swiglu_backward<double>(gate, up, dy);
-      const auto plain_back = oracle::swiglu_backward<float>(gate, up, dy);
-      const auto d = dgate_up.doubles();
-      std::vector<double> dgate, dup;
-      for (int64_t n = 0; n < N; ++n) {
-        dgate.insert(dgate.end(), d.begin() + 2 * n * F, d.begin() + (2 * n + 1) * F);
-        dup.insert(dup.end(), d.begin() + (2 * n + 1) * F, d.begin() + (2 * n + 2) * F);
-      }
-      expect_close(dgate, exact_back.dgate, rounded(twice_error_of(plain_back.dgate, exact_back.dgate)),
-                   named("swiglu dgate"));
-      expect_close(dup, exact_back.dup, rounded(twice_error_of(plain_back.dup, exact_back.dup)), named("swiglu dup"));
+      given.expect_y(y.doubles());
+      swiglu_backward(dgate_up.view(), dy.view(), gate_up.view());
+      given.expect_dgate_up(dgate_up.doubles());
     }
 }
 
 TEST_P(Ops, EmbeddingEqualsOracle) {
   const int64_t V = 11, N = 200;
   for (const int64_t C : kOddSizes) {
-    const auto table = normal(V * C, 10), dy = normal(N * C, 11), before = random_normal(V * C, 12);
-    const auto tokens = random_below(N, V, 13);
-    auto tokens32 = narrow(tokens);
-    const Buffer tb = buffer({V, C}, table), dyb = buffer({N, C}, dy), y = buffer({N, C}), dtable({V, C}, before);
-    embedding_forward(y.view(), tb.view(), ints(tokens32));
-    expect_close(y.doubles(), oracle::embedding_forward<double>(table, tokens, C), {0.0}, named("embedding"));
-    embedding_backward(dtable.view(), dyb.view(), ints(tokens32));
-    const auto exact = sum(oracle::embedding_backward<double>(tokens, dy, V, C), before);
-    const auto plain = oracle::embedding_backward<float>(tokens, dy, V, C);
-    const auto plain_sum = sum({plain.begin(), plain.end()}, before);
-    // A sum of about N / V terms, each rounding at the size of the sum so far.
-    std::vector<double> terms(exact.size());
-    for (int64_t n = 0; n < N; ++n)
-      for (int64_t c = 0; c < C; ++c)
-        terms[static_cast<size_t>(tokens[static_cast<size_t>(n)] * C + c)] +=
-            std::abs(dy[static_cast<size_t>(n * C + c)]);
-    expect_close(dtable.doubles(), exact, twice_error_of(plain_sum, exact, terms), named("embedding backward"));
+    const EmbeddingCase given(V, N, C, dtype());
+    auto tokens = narrow(given.tokens);
+    const Buffer table = buffer({V, C}, given.table), dy = buffer({N, C}, given.dy), y = buffer({N, C});
+    const Buffer dtable({V, C}, given.dtable_before);
+    embedding_forward(y.view(), table.view(), ints(tokens));
+    given.expect_y(y.doubles());
+    embedding_backward(dtable.view(), dy.view(), ints(tokens));
+    given.expect_dtable(dtable.doubles());
   }
 }
 
@@ -219,56 +150,36 @@ TEST_P(Ops, CrossEntropyEqualsOracleAlsoForLargeLogits) {
   for (const int64_t V : {2, 17, 256, 1001})
     for (const double spread : {1.0, 50.0}) {
       const int64_t N = 9;
-      const auto logits = random_normal(N * V, 14, spread);
-      auto labels = random_below(N, V, 15);
-      labels[3] = -1;
-      const double scale = 1.0 / 8.0;
-      const auto exact = oracle::cross_entropy<double>(logits, labels, V, scale);
-      const auto plain = oracle::cross_entropy<float>(logits, labels, V, scale);
-      auto labels32 = narrow(labels);
-      const Buffer z({N, V}, logits), apart = buffer({N, V}), loss({N});
+      const CrossEntropyCase given(N, V, spread, dtype());
+      auto labels = narrow(given.labels);
+      const Buffer z({N, V}, given.logits), apart = buffer({N, V}), loss({N});
       const Buffer& dz = dtype() == Dtype::kF32 ? z : apart;
-      cross_entropy(loss.view(), dz.view(), z.view(), ints(labels32), LossGradient::kNo, 0.0f);
-      expect_close(z.doubles(), logits, {0.0}, "cross entropy must not touch the logits");
-      cross_entropy(loss.view(), dz.view(), z.view(), ints(labels32), LossGradient::kYes, static_cast<float>(scale));
-      double sum_of_losses = 0.0, terms = 0.0;
-      for (const double l : loss.doubles()) sum_of_losses += l, terms += std::abs(l) + spread * 4;
-      expect_close({sum_of_losses}, {exact.loss_sum},
-                   twice_error_of(std::vector<float>{plain.loss_sum}, {exact.loss_sum}, {terms}),
-                   named("cross entropy"));
-      EXPECT_EQ(loss.data()[3], 0.0f);
-      // A weight moves by its own rounding and that of its logit.
-      std::vector<double> gradient_terms(exact.dlogits.size());
-      for (size_t i = 0; i < gradient_terms.size(); ++i) gradient_terms[i] = scale * (1.0 + std::abs(logits[i]));
-      expect_close(dz.doubles(), exact.dlogits, rounded(twice_error_of(plain.dlogits, exact.dlogits, gradient_terms)),
-                   named("dlogits"));
+      cross_entropy(loss.view(), dz.view(), z.view(), ints(labels), LossGradient::kNo, 0.0f);
+      expect_close(z.doubles(), given.logits, {0.0}, "cross entropy must not touch the logits");
+      cross_entropy(loss.view(), dz.view(), z.view(), ints(labels), LossGradient::kYes,
+                    static_cast<float>(given.scale));
+      given.expect_losses(loss.doubles());
+      given.expect_dlogits(dz.doubles());
     }
 }
 
 TEST_P(Ops, AdamwEqualsOracleOverSeveralSteps) {
   for (const int64_t n : kOddSizes)
     for (const int64_t step : {1, 2, 1000}) {
-      const auto w = random_normal(n, 16), m = random_normal(n, 17, 0.1), g = random_normal(n, 19);
-      auto v = random_normal(n, 18, 0.1);
-      for (double& x : v) x = std::abs(x);
-      const auto f = [](double x) { return static_cast<double>(static_cast<float>(x)); };
-      const oracle::AdamwOptions o = {f(1e-2), f(0.9), f(0.95), f(1e-8), f(0.1), step};
-      const auto exact = oracle::adamw<double>(w, m, v, g, o);
-      const auto plain = oracle::adamw<float>(w, m, v, g, o);
-      const Buffer master({n}, w), rounded_weight = buffer({n}), mb({n}, m), vb({n}, v), gb({n}, g);
+      const AdamwCase given(n, step);
+      const Buffer master({n}, given.w), rounded_weight = buffer({n}), m({n}, given.m), v({n}, given.v);
+      const Buffer gradient({n}, given.gradient);
       const Buffer& weight = dtype() == Dtype::kF32 ? master : rounded_weight;
-      adamw(weight.view(), master.view(), mb.view(), vb.view(), gb.view(),
-            {.learning_rate = 1e-2f,
-             .beta1 = 0.9f,
-             .beta2 = 0.95f,
-             .epsilon = 1e-8f,
-             .weight_decay = 0.1f,
+      adamw(weight.view(), master.view(), m.view(), v.view(), gradient.view(),
+            {.learning_rate = AdamwCase::kLearningRate,
+             .beta1 = AdamwCase::kBeta1,
+             .beta2 = AdamwCase::kBeta2,
+             .epsilon = AdamwCase::kEpsilon,
+             .weight_decay = AdamwCase::kDecay,
              .gradient_scale = 1.0f,
              .step = step});
-      expect_close(master.doubles(), exact.w, twice_error_of(plain.w, exact.w), "adamw w");
+      given.expect_updated(master.doubles(), m.doubles(), v.doubles());
       expect_close(weight.doubles(), rounded_to(dtype(), master.doubles()), {0.0}, "adamw: the master, rounded once");
-      expect_close(mb.doubles(), exact.m, twice_error_of(plain.m, exact.m), "adamw m");
-      expect_close(vb.doubles(), exact.v, twice_error_of(plain.v, exact.v), "adamw v");
     }
 }
 
@@ -279,7 +190,7 @@ TEST_P(Ops, SumsAreRoundedOnce) {
   add(s.view(), ab.view(), bb.view());
   std::vector<double> once;
   for (size_t i = 0; i < a.size(); ++i) once.push_back(static_cast<float>(a[i] + b[i]));
-  expect_close(s.doubles(), rounded_to(dtype(), once), {0.0}, named("add"));
+  expect_close(s.doubles(), rounded_to(dtype(), once), {0.0}, named(dtype(), "add"));
 }
 
 TEST_P(F32Ops, SumOfSquaresIsExactToItsRounding) {

@@ -40,12 +40,19 @@ struct Entry {
 // and a value of 32 bits each.
 constexpr uint8_t kSized = 4, kRegisterCount = 0x2f, kFrameBytes = 0x11;
 
+// From sm_90 on a block's shared memory begins with bytes that are CUDA's own; ptxas and cuda_occupancy.h leave them
+// out.
+constexpr uint32_t kReservedSharedBytes = 1024;
+
 class Cubin {
  public:
-  Cubin(const uint8_t* bytes, size_t size) : bytes_(bytes), size_(size), header_(at<Elf64_Ehdr>(bytes, 0)) {
-    if (size < sizeof(Elf64_Ehdr) || std::memcmp(header_.e_ident, ELFMAG, SELFMAG) != 0 ||
-        header_.e_shoff + uint64_t{header_.e_shnum} * sizeof(Elf64_Shdr) > size)
-      throw PtxError("a cubin in a fat binary is no ELF file");
+  Cubin(const uint8_t* bytes, size_t size) : bytes_(bytes), size_(size) {
+    require(size >= sizeof(Elf64_Ehdr));
+    header_ = at<Elf64_Ehdr>(bytes, 0);
+    require(std::memcmp(header_.e_ident, ELFMAG, SELFMAG) == 0 && header_.e_shstrndx < header_.e_shnum &&
+            within(header_.e_shoff, uint64_t{header_.e_shnum} * sizeof(Elf64_Shdr)));
+    for (unsigned i = 0; i < header_.e_shnum; ++i)
+      require(section(i).sh_type == SHT_NOBITS || within(section(i).sh_offset, section(i).sh_size));
     const Elf64_Shdr names = section(header_.e_shstrndx);
     for (unsigned i = 0; i < header_.e_shnum; ++i) sections_.emplace(text(names, section(i).sh_name), section(i));
   }
@@ -54,14 +61,19 @@ class Cubin {
     std::map<std::string, CompiledKernel> found;
     for (const auto& [name, section] : sections_)
       if (name.starts_with(".text.")) found[name.substr(6)] = {};
+    const uint32_t reserved = sections_.contains(".nv.shared.reserved.0") ? kReservedSharedBytes : 0;
     for (auto& [name, kernel] : found)
       if (const auto shared = sections_.find(".nv.shared." + name); shared != sections_.end())
-        kernel.shared_bytes = static_cast<uint32_t>(shared->second.sh_size);
+        kernel.shared_bytes = static_cast<uint32_t>(shared->second.sh_size) - reserved;
     if (const auto info = sections_.find(".nv.info"); info != sections_.end()) read_info(info->second, found);
     return found;
   }
 
  private:
+  static void require(bool ok) {
+    if (!ok) throw PtxError("a cubin in a fat binary is no ELF file, or not all of one");
+  }
+  bool within(uint64_t offset, uint64_t bytes) const { return bytes <= size_ && offset <= size_ - bytes; }
   Elf64_Shdr section(unsigned index) const {
     return at<Elf64_Shdr>(bytes_, header_.e_shoff + index * sizeof(Elf64_Shdr));
   }
@@ -89,7 +101,7 @@ class Cubin {
 
   const uint8_t* bytes_;
   size_t size_;
-  Elf64_Ehdr header_;
+  Elf64_Ehdr header_{};
   std::map<std::string, Elf64_Shdr> sections_;
 };
 
