@@ -58,8 +58,8 @@ void store_cells(uint32_t* words, const C (&cells)[kLanes], LaneMask lanes) {
   std::memcpy(words, merged, sizeof(merged));
 }
 
-/// Operand `operand` = value(lane), computed for every lane and kept for those that take part. `value` may read what the
-/// operands hold for its own lane only, for it is written while the others are still to be read.
+/// Operand `operand` = value(lane), computed for every lane and kept for those that take part. `value` may read what
+/// the operands hold for its own lane only, for it is written while the others are still to be read.
 template <class T, class Value>
 void write(Warp& warp, const Op& op, LaneMask lanes, Value value, int operand = 0) {
   uint32_t* words = warp.words(op.slots[operand]);
