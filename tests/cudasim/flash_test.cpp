@@ -98,6 +98,10 @@ TEST_F(FlashForward, CausalAndWithTokensThatFillNoTile) {
   }
 }
 
+// nvcc gives every value a register of its own, here some 2300, most of 128 bytes. Those that are wanted at once are a
+// tenth.
+TEST_F(FlashForward, RegistersSharePlaces) { EXPECT_LT(module_.kernel("flash_forward").file_words * 4, 64 * 1024u); }
+
 // Two products per 16 x 8 x 16 of scores; no two lanes meet in a bank; every sector that moves is wanted whole.
 TEST_F(FlashForward, MovesAndMultipliesNoMoreThanItMust) {
   for (const Options& options : schedules(2)) {

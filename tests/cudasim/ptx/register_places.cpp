@@ -10,12 +10,13 @@ namespace {
 
 // Instructions that write the whole of their first operand (and of q in p|q) and do not read it. For any other the
 // first operand counts as read, which is never wrong: it only keeps a place occupied for longer.
-constexpr std::array<std::string_view, 60> kWriters{
-    "abs",      "activemask", "add",  "addc", "and",   "atom", "bfe",   "bfi",  "bfind",    "brev",  "clz",      "cnot",
-    "copysign", "cos",        "cvt",  "cvta", "div",   "dp4a", "ex2",   "fma",  "isspacep", "ld",    "ldmatrix", "ldu",
-    "lg2",      "lop3",       "mad",  "madc", "match", "max",  "min",   "mma",  "mov",      "mul",   "neg",      "not",
-    "or",       "popc",       "prmt", "rcp",  "redux", "rem",  "rsqrt", "sad",  "selp",     "set",   "setp",     "shf",
-    "shfl",     "shl",        "shr",  "sin",  "slct",  "sqrt", "sub",   "subc", "tanh",     "testp", "vote",     "xor"};
+constexpr std::array<std::string_view, 66> kWriters{
+    "abs",      "activemask", "add",      "addc", "and",   "atom", "bfe",   "bfi",       "bfind",     "bmsk",  "brev",
+    "clz",      "cnot",       "copysign", "cos",  "cvt",   "cvta", "div",   "dp2a",      "dp4a",      "ex2",   "fma",
+    "isspacep", "ld",         "ldmatrix", "ldu",  "lg2",   "lop3", "mad",   "mad24",     "madc",      "match", "max",
+    "min",      "mma",        "mov",      "mul",  "mul24", "neg",  "not",   "or",        "popc",      "prmt",  "rcp",
+    "redux",    "rem",        "rsqrt",    "sad",  "selp",  "set",  "setp",  "shf",       "shfl",      "shl",   "shr",
+    "sin",      "slct",       "sqrt",     "sub",  "subc",  "tanh", "testp", "vabsdiff2", "vabsdiff4", "vote",  "xor"};
 
 bool writes_first(const Instruction& in) {
   return std::find(kWriters.begin(), kWriters.end(), in.opcode) != kWriters.end();
