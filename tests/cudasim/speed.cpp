@@ -1,6 +1,6 @@
 // Warp instructions per second of CPU time, of one core: cudasim_speed [repetitions]
 // The forward pass of attention (two heads of 1024 tokens) and a matrix product (128 x 2048 x 128), each in order and
-// by chance, with and without statistics: the median and the best of the repetitions.
+// by chance, with and without statistics or the race detector: the median and the best of the repetitions.
 
 #include <fmt/format.h>
 
@@ -12,6 +12,7 @@
 #include "tests/cudasim/compiled.h"
 #include "tests/cudasim/ptx/launch.h"
 #include "tests/cudasim/ptx/number.h"
+#include "tests/cudasim/races/race_detector.h"
 
 namespace {
 
@@ -26,12 +27,15 @@ std::vector<uint16_t> bfloats(size_t count) {
 }
 
 template <class Launch>
-void measure(const char* name, int repetitions, Launch launch_once) {
+void measure(const char* name, int repetitions, const Memory& memory, Launch launch_once) {
+  enum class With { kStatistics, kNothing, kRaces };
   for (const uint64_t seed : {0, 1})
-    for (const bool statistics : {true, false}) {
+    for (const With with : {With::kStatistics, With::kNothing, With::kRaces}) {
+      RaceDetector races(memory);
       Options options;
       options.seed = seed;
-      options.statistics = statistics;
+      options.statistics = with == With::kStatistics;
+      options.observer = with == With::kRaces ? &races : nullptr;
       Statistics counted = launch_once(options);  // warms caches
       const auto runs = static_cast<double>(counted.total.runs) / 1e6;
       std::vector<double> rates;
@@ -41,10 +45,13 @@ void measure(const char* name, int repetitions, Launch launch_once) {
         rates.push_back(runs / (static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC));
       }
       std::sort(rates.begin(), rates.end());
-      fmt::print(
-          "{:14} {:9} statistics {:3}: median {:5.2f}, best {:5.2f} million a second ({:.2f} million, {:.1f} % mma)\n",
-          name, seed == 0 ? "in order" : "by chance", statistics ? "on" : "off", rates[rates.size() / 2], rates.back(),
-          runs, static_cast<double>(counted.tensor_core_instructions) / runs / 1e4);
+      fmt::print("{:14} {:9} {:15}: median {:5.2f}, best {:5.2f} million a second ({:.2f} million, {:.1f} % mma)\n",
+                 name, seed == 0 ? "in order" : "by chance",
+                 with == With::kStatistics ? "with statistics"
+                 : with == With::kRaces    ? "with races"
+                                           : "alone",
+                 rates[rates.size() / 2], rates.back(), runs,
+                 static_cast<double>(counted.tensor_core_instructions) / runs / 1e4);
     }
 }
 
@@ -56,7 +63,7 @@ void measure_flash(int repetitions) {
   const uint64_t q = memory.upload(numbers, "q"), k = memory.upload(numbers, "k"), v = memory.upload(numbers, "v");
   const uint64_t out = memory.allocate(numbers.size() * 4, "out"), lse = memory.allocate(kHeads * kTokens * 4, "lse");
   const Program& program = module.kernel("flash_forward");
-  measure("flash_forward", repetitions, [&](const Options& options) {
+  measure("flash_forward", repetitions, memory, [&](const Options& options) {
     return launch(program, memory, {kTokens / 64, kHeads}, {128}, arguments(out, lse, q, k, v, kTokens, 0.18f),
                   options);
   });
@@ -70,7 +77,7 @@ void measure_product(int repetitions) {
   const uint64_t a = memory.upload(numbers, "a"), b = memory.upload(numbers, "b");
   const uint64_t c = memory.allocate(kSide * kSide * 4, "c");
   const Program& program = module.kernel("matrix_product");
-  measure("matrix_product", repetitions, [&](const Options& options) {
+  measure("matrix_product", repetitions, memory, [&](const Options& options) {
     return launch(program, memory, {kSide / 64, kSide / 64}, {128}, arguments(c, a, b, kSide, kDepth), options);
   });
 }
