@@ -11,7 +11,7 @@
 namespace annulus {
 
 /// Of this file. A program and a plugin that differ in it do not work together.
-constexpr int32_t kDeviceAbi = 1;
+constexpr int32_t kDeviceAbi = 2;
 
 /// 0: well; otherwise DeviceOps::error_text says what went wrong. Errors of work that was only enqueued come out of a
 /// later call, at the latest of finish().
@@ -46,6 +46,12 @@ struct DeviceFacts {
 constexpr int64_t kDeviceTokensPerNormSum = 64;
 /// Floats whose squares sum_of_squares adds up in one double of its scratch.
 constexpr int64_t kDeviceFloatsPerSum = int64_t{1} << 14;
+/// Tokens that embedding_backward orders together.
+constexpr int64_t kDeviceTokensPerTile = 2048;
+/// What it takes to order N tokens: two orders, the tokens, and 256 counts of each tile.
+constexpr int64_t device_token_order_ints(int64_t N) {
+  return 3 * N + 256 * ((N + kDeviceTokensPerTile - 1) / kDeviceTokensPerTile);
+}
 
 /// The kernels over activations and weights of one element type T, float or Bf16. Pointers are of the device, but for
 /// none; every call is enqueued on the stream and returns at once. N counts tokens.
@@ -66,8 +72,9 @@ struct DeviceElementOps {
                                  DeviceStream stream);
   DeviceError (*embedding_forward)(T* y_NC, const T* table_VC, const int32_t* tokens_N, int64_t N, int64_t C,
                                    DeviceStream stream);
-  DeviceError (*embedding_backward)(float* dtable_VC, const T* dy_NC, const int32_t* tokens_N, int64_t N, int64_t C,
-                                    DeviceStream stream);
+  /// scratch: device_token_order_ints(N).
+  DeviceError (*embedding_backward)(float* dtable_VC, const T* dy_NC, const int32_t* tokens_N, int64_t N, int64_t V,
+                                    int64_t C, int32_t* scratch, DeviceStream stream);
   /// dlogits: null for no gradient; of floats it may be the logits.
   DeviceError (*cross_entropy)(float* loss_N, T* dlogits_NV, const float* logits_NV, const int32_t* labels_N, int64_t N,
                                int64_t V, float gradient_scale, DeviceStream stream);

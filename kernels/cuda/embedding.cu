@@ -3,6 +3,7 @@
 #include "kernels/cuda/lanes.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ops.h"
+#include "kernels/cuda/token_order.h"
 
 namespace annulus::cuda {
 namespace {
@@ -17,50 +18,42 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 constexpr int kSumThreads = 128;
-constexpr int kWarps = kSumThreads / kWarp;
+constexpr int kPlaces = 8;  // of the order, in a sector
 
-// Whether tokens [0, first) hold the one at `first`. All threads of the block have the answer.
-__device__ bool seen_before(const int32_t* tokens_N, int64_t first) {
-  constexpr int64_t kWindow = 8 * kSumThreads;
-  for (int64_t begin = 0; begin < first; begin += kWindow) {
-    const int64_t end = begin + kWindow < first ? begin + kWindow : first;
-    bool seen = false;
-    for (int64_t n = begin + threadIdx.x; n < end; n += kSumThreads) seen |= tokens_N[n] == tokens_N[first];
-    if (__syncthreads_or(seen)) return true;
-  }
-  return false;
-}
-
-// Block (first, i) adds up columns i of the row of token `first`, if it is the first of its kind: it looks for the
-// others behind it, in order. That reads the tokens many times, but from cache: N^2 / 32 looks of a warp at most.
+// Block (i, j) adds up columns j of the rows of those tokens whose first place in the order is one of the i-th kPlaces.
+// All of its threads go the same way; those beyond the last column only lend a hand.
 template <int kLanes, class T>
 __global__ void __launch_bounds__(kSumThreads)
-    embedding_backward_kernel(float* dtable_VC, const T* dy_NC, const int32_t* tokens_N, int64_t N, int64_t C) {
-  const int64_t first = blockIdx.x;
-  if (seen_before(tokens_N, first)) return;
-  const int32_t token = tokens_N[first];
+    embedding_backward_kernel(float* dtable_VC, const T* dy_NC, TokenOrder order, int64_t N, int64_t C) {
+  constexpr int32_t kNone = -1;
+  const int64_t first = int64_t{blockIdx.x} * kPlaces;
   const int64_t c = (int64_t{blockIdx.y} * kSumThreads + threadIdx.x) * kLanes;
   const bool has_columns = c < C;
-  float* row = dtable_VC + token * C + c;
+  const int32_t before = first > 0 ? order.tokens_N[first - 1] : kNone;
+  int32_t token = kNone;  // whose sum it is
   Lanes<kLanes> sum = {};
-  if (has_columns) sum = load<kLanes>(row);
-  __shared__ uint32_t same[kWarps];  // a bit for each token of a window
-  for (int64_t begin = first; begin < N; begin += kSumThreads) {
-    const int64_t mine = begin + threadIdx.x;
-    const uint32_t of_warp = __ballot_sync(0xffffffffu, mine < N && tokens_N[mine] == token);
-    __syncthreads();  // the bits of the last window have been read
-    if (threadIdx.x % kWarp == 0) same[threadIdx.x / kWarp] = of_warp;
-    __syncthreads();
-    if (!has_columns) continue;
-    for (int warp = 0; warp < kWarps; ++warp)
-      for (uint32_t left = same[warp]; left != 0; left &= left - 1) {
-        const int64_t n = begin + warp * kWarp + __ffs(static_cast<int>(left)) - 1;
-        const Lanes<kLanes> dy = load<kLanes>(dy_NC + n * C + c);
-#pragma unroll
-        for (int k = 0; k < kLanes; ++k) sum[k] += dy[k];
+  for (int64_t begin = first; begin < N; begin += kPlaces) {
+    const int64_t place = begin + threadIdx.x % kPlaces;
+    const int32_t token_here = place < N ? order.tokens_N[place] : kNone;
+    const int32_t index_here = place < N ? order.indices_N[place] : 0;
+    for (int i = 0; i < kPlaces; ++i) {
+      const int32_t next = __shfl_sync(0xffffffffu, token_here, i);
+      const int64_t n = __shfl_sync(0xffffffffu, index_here, i);
+      if (next == before) continue;  // another block's
+      if (next != token) {
+        if (has_columns && token != kNone) store(dtable_VC + token * C + c, sum);
+        if (begin != first || next == kNone) return;
+        token = next;
+        if (has_columns) sum = load<kLanes>(dtable_VC + token * C + c);
       }
+      if (!has_columns) continue;
+      const Lanes<kLanes> dy = load<kLanes>(dy_NC + n * C + c);
+#pragma unroll
+      for (int k = 0; k < kLanes; ++k) sum[k] += dy[k];
+    }
+    if (token == kNone) return;
   }
-  if (has_columns) store(row, sum);
+  if (has_columns && token != kNone) store(dtable_VC + token * C + c, sum);
 }
 
 template <class Word, class T>
@@ -82,20 +75,25 @@ DeviceError embedding_forward(T* y, const T* table, const int32_t* tokens, int64
 }
 
 template <class T>
-DeviceError embedding_backward(float* dtable, const T* dy, const int32_t* tokens, int64_t N, int64_t C,
-                               DeviceStream stream) {
+DeviceError embedding_backward(float* dtable, const T* dy, const int32_t* tokens, int64_t N, int64_t V, int64_t C,
+                               int32_t* scratch, DeviceStream stream) {
   if (N == 0 || C == 0) return cudaSuccess;
-  constexpr int kLanes = kLanesOf<T>;
+  TokenOrder order;
+  if (const DeviceError error = order_tokens(&order, tokens, N, V, scratch, stream)) return error;
+  constexpr int kLanes = kLanesOfBoth;
   const bool words = in_words<kLanes>(C, dy) && in_words<kLanes>(C, dtable);
-  const dim3 blocks(static_cast<unsigned>(N), static_cast<unsigned>(ceil_div(C, kSumThreads * (words ? kLanes : 1))));
+  const dim3 blocks(static_cast<unsigned>(ceil_div(N, kPlaces)),
+                    static_cast<unsigned>(ceil_div(C, kSumThreads * (words ? kLanes : 1))));
   const auto kernel = words ? embedding_backward_kernel<kLanes, T> : embedding_backward_kernel<1, T>;
-  kernel<<<blocks, kSumThreads, 0, stream_of(stream)>>>(dtable, dy, tokens, N, C);
+  kernel<<<blocks, kSumThreads, 0, stream_of(stream)>>>(dtable, dy, order, N, C);
   return launched();
 }
 
 template DeviceError embedding_forward(float*, const float*, const int32_t*, int64_t, int64_t, DeviceStream);
 template DeviceError embedding_forward(Bf16*, const Bf16*, const int32_t*, int64_t, int64_t, DeviceStream);
-template DeviceError embedding_backward(float*, const float*, const int32_t*, int64_t, int64_t, DeviceStream);
-template DeviceError embedding_backward(float*, const Bf16*, const int32_t*, int64_t, int64_t, DeviceStream);
+template DeviceError embedding_backward(float*, const float*, const int32_t*, int64_t, int64_t, int64_t, int32_t*,
+                                        DeviceStream);
+template DeviceError embedding_backward(float*, const Bf16*, const int32_t*, int64_t, int64_t, int64_t, int32_t*,
+                                        DeviceStream);
 
 }  // namespace annulus::cuda

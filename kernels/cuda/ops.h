@@ -28,8 +28,8 @@ template <class T>
 DeviceError embedding_forward(T* y_NC, const T* table_VC, const int32_t* tokens_N, int64_t N, int64_t C,
                               DeviceStream stream);
 template <class T>
-DeviceError embedding_backward(float* dtable_VC, const T* dy_NC, const int32_t* tokens_N, int64_t N, int64_t C,
-                               DeviceStream stream);
+DeviceError embedding_backward(float* dtable_VC, const T* dy_NC, const int32_t* tokens_N, int64_t N, int64_t V,
+                               int64_t C, int32_t* scratch, DeviceStream stream);
 
 /// T is that of dlogits.
 template <class T>

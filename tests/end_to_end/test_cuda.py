@@ -30,8 +30,8 @@ MACHINES = {
     "no device": ("there is an NVIDIA driver, for CUDA 13.0, but it shows no GPU", "CUDA_VISIBLE_DEVICES"),
     "sick driver": ("the NVIDIA driver, for CUDA 13.0, fails: fake error 802", "nvidia-smi"),
     "old devices": ("2 GPUs, driver for CUDA 13.0", "it takes one of compute capability 8.0 or newer"),
-    "another version": ("is the plugin of another version of annulus: its interface is 2 of", "built with this program"),
-    "another size": ("is the plugin of another version of annulus: its interface is 1 of 8 bytes", "built with this program"),
+    "another version": ("is the plugin of another version of annulus: its interface is 3 of", "built with this program"),
+    "another size": ("is the plugin of another version of annulus: its interface is 2 of 8 bytes", "built with this program"),
     "sick device": ("2 GPUs, driver for CUDA 13.0", None),
     "two devices": ("2 GPUs, driver for CUDA 13.0", None),
 }

@@ -51,14 +51,16 @@ inline void expect_close(const std::vector<double>& got, const std::vector<doubl
                          const std::string& what) {
   ASSERT_EQ(got.size(), exact.size()) << what;
   ASSERT_TRUE(std::isfinite(limit.absolute)) << what << ": a plain loop in f32 overflows, so that there is no limit";
-  double worst = 0.0, allowed = limit.absolute;
+  double worst = 0.0, allowed = limit.absolute, worst_share = 0.0;
   size_t where = 0;
   for (size_t i = 0; i < got.size(); ++i) {
     const double error = got[i] == exact[i] ? 0.0 : std::abs(got[i] - exact[i]);
-    const double here = limit.absolute + (limit.relative == 0.0 ? 0.0 : limit.relative * std::abs(exact[i]));
-    if (error * allowed <= worst * here) continue;  // also false for NaN
+    const double here = limit.absolute + (std::isfinite(exact[i]) ? limit.relative * std::abs(exact[i]) : 0.0);
+    const double share = error == 0.0 ? 0.0 : error / here;  // infinite where the limit is 0
+    if (share <= worst_share) continue;                      // also false for NaN
     worst = error;
     allowed = here;
+    worst_share = share;
     where = i;
     if (std::isnan(worst)) break;
   }

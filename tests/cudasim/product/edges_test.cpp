@@ -153,7 +153,7 @@ void nothing_is_done_for_nothing(Gpu& gpu) {
   gpu.ran(ops.swiglu_forward(nullptr, nullptr, 0, 40, stream));
   gpu.ran(ops.swiglu_backward(nullptr, nullptr, nullptr, 0, 40, stream));
   gpu.ran(ops.embedding_forward(nullptr, nullptr, nullptr, 0, 40, stream));
-  gpu.ran(ops.embedding_backward(nullptr, nullptr, nullptr, 0, 40, stream));
+  gpu.ran(ops.embedding_backward(nullptr, nullptr, nullptr, 0, 11, 40, nullptr, stream));
   gpu.ran(ops.cross_entropy(nullptr, nullptr, nullptr, nullptr, 0, 40, 1.0f, stream));
   gpu.ran(ops.add(nullptr, nullptr, nullptr, 0, stream));
   gpu.ran(ops.from_f32(nullptr, 8, nullptr, 8, 0, 8, stream));

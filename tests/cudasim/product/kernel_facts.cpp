@@ -110,14 +110,18 @@ void Workloads::swiglu() {
   expect(named<T>("swiglu_backward", kLanes<T>), n, 5 * n * kSize<T>, "gate 1, up 1, dy 1, dgate 1, dup 1");
 }
 
+// Tokens of 64 kinds, four of each.
 template <class T>
 void Workloads::embedding() {
-  const int64_t V = 64, N = 64, C = 1024, n = N * C;
+  const int64_t V = 64, N = 256, C = 1024, n = N * C;
   T *const table = up<T>(V * C), *const y = gpu_.room<T>(n), *const dy = up<T>(n);
   float* const dtable = up<float>(V * C);
   const int32_t* const tokens = gpu_.up<int32_t>(counting(N, V));
+  int32_t* const scratch = gpu_.room<int32_t>(device_token_order_ints(N));
   gpu_.ran(product_ops<T>().embedding_forward(y, table, tokens, N, C, gpu_.stream()));
-  gpu_.ran(product_ops<T>().embedding_backward(dtable, dy, tokens, N, C, gpu_.stream()));
+  gpu_.ran(product_ops<T>().embedding_backward(dtable, dy, tokens, N, V, C, scratch, gpu_.stream()));
+  expect("embedding_forward_kernel<uint4>", n, 2 * n * kSize<T> + 4 * N, "row 1, y 1");
+  expect(named<T>("embedding_backward", "4, "), n, n * kSize<T> + 2 * V * C * 4, "dy 1, dtable 2 a kind of token");
 }
 
 template <class T>

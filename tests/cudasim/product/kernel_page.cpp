@@ -21,12 +21,16 @@ tensors' sizes and from the passes over each. Wavefronts are those of shared mem
 )";
 
 constexpr const char* kResourcesHead = R"(
-`<4, float>` and `<8, Bf16>` are for words of 16 bytes. Kernels that have tensors of both f32 and bf16, `<4, Bf16>`, take
-four elements at a time: words of 16 bytes of f32 and of 8 bytes of bf16, 8 sectors a request.
+Kernels whose tensors are all f32 or all bf16 take 16 bytes of each at a time, `<4, float>` and `<8, Bf16>`. Those that
+have both take four elements at a time, `<4, Bf16>`: 16 bytes of f32 and 8 bytes of bf16, which is 8 sectors a request.
+Left out are kernels whose work is small beside these: sums of sums, and the order of tokens for the embedding's gradient.
 
 ## Registers, memory and occupancy
 From ptxas (CUDA 13.0). `<1, ...>` are for tensors that do not divide into words. No kernel uses local memory. Occupancy
 is the number of warps that a multiprocessor holds at a time, of at most 64; that of B200 is for the registers of sm_90a.
+Registers alone keep it below 64. Below 40 are gradients that hold eight elements of four or five tensors at a time
+(`rms_norm_dx`, `swiglu_backward` in bf16; with fewer registers the first spills), and kernels for one element whose
+loops nvcc unrolls four times. A test holds all kernels to the warps, threads and shared bytes of this table.
 
 | kernel | threads of a block | registers sm_80 | registers sm_90a | shared bytes | local bytes | warps on A100 | H100 | B200 |
 |---|--:|--:|--:|--:|--:|--:|--:|--:|
