@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 presets=(asan tsan)
 if [[ ${1:-} == asan || ${1:-} == tsan ]]; then presets=("$1"); shift; fi
 tests=("$@")
-((${#tests[@]} > 0)) || tests=(oracle_test kernels_test model_test comm_test runtime_test report_test checkpoint_test)
+((${#tests[@]} > 0)) || tests=(oracle_test kernels_test model_test comm_test runtime_test report_test checkpoint_test cudasim_test)
 
 # libgomp synchronises its threads by futexes that the thread sanitizer does not see, so every parallel loop of a team of
 # several would look like a race. Teams of one need no suppressions, which would hide races of ours
@@ -23,7 +23,7 @@ for preset in "${presets[@]}"; do
   cmake --build --preset "$preset" --target "${tests[@]}"
   for test in "${tests[@]}"; do
     echo "== $preset: $test"
-    "run_$preset" "build/$preset/tests/$test"
+    "run_$preset" "$(find "build/$preset/tests" -name "$test" -type f)"
   done
 done
 echo "sanitizers.sh: nothing found by ${presets[*]} in ${tests[*]}"
