@@ -223,7 +223,7 @@ TEST_F(MatrixProduct, WeakWaitIsCaught) {
     FAIL();
   } catch (const DeviceFault& fault) {
     EXPECT_EQ(fault.kind(), FaultKind::kInFlight);
-    EXPECT_NE(fault.place().source.find("matrix_product.cu:"), std::string::npos) << fault.what();
+    EXPECT_NE(fault.place().source.find("tensor_core.cuh:"), std::string::npos) << fault.what();
   }
   options.check_in_flight = options.check_written = false;
   EXPECT_GT(error("matrix_product_weak_wait", options), 1e6);

@@ -1,9 +1,9 @@
 // Attention forward the way tensor core kernels do it (arXiv:2205.14135, arXiv:2307.08691), for tests of the simulated
 // GPU: cp.async into two stages, ldmatrix, mma.sync, softmax on the fly. bf16 in, f32 out; heads of 64 numbers.
 
-#include <cuda_bf16.h>
-
 #include <cstdint>
+
+#include "tensor_core.cuh"
 
 namespace {
 
@@ -18,8 +18,6 @@ constexpr int kTile = kKeys * kWidth;
 // Chunks of a row of 128 bytes, swapped so that the eight rows that ldmatrix reads lie in different banks.
 __device__ int place(int row, int chunk) { return row * kWidth + ((chunk ^ row % kChunks) * kChunk); }
 
-__device__ uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
-
 // Rows from `tokens` on become zero.
 __device__ void load_tile(bf16* tile, const bf16* from_TD, int first, int tokens) {
 #pragma unroll
@@ -33,25 +31,6 @@ __device__ void load_tile(bf16* tile, const bf16* from_TD, int first, int tokens
 }
 
 __device__ void end_group() { asm volatile("cp.async.commit_group;"); }
-
-__device__ void load_matrices(uint32_t (&r)[4], const bf16* p) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(shared_address(p)));
-}
-
-__device__ void load_transposed(uint32_t (&r)[4], const bf16* p) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(shared_address(p)));
-}
-
-__device__ void multiply(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
 
 __device__ float exp2_fast(float x) {
   float y;

@@ -1,9 +1,9 @@
 // C = A B^T in bf16 with f32 sums, the way the tensor core kernels of the product are built: cp.async into two stages,
 // ldmatrix, mma.sync. A is M x K, B is N x K, row-major; a block of 4 warps makes 64 x 64 of C; K a multiple of 32.
 
-#include <cuda_bf16.h>
-
 #include <cstdint>
+
+#include "tensor_core.cuh"
 
 namespace {
 
@@ -12,27 +12,12 @@ constexpr int kTile = 64, kDepth = 32, kThreads = 128;
 // 16-byte chunks of a row of 32 numbers, swapped so that the eight rows that ldmatrix reads lie in different banks.
 __device__ int place(int row, int chunk) { return row * kDepth + ((chunk ^ (row >> 1 & 3)) * 8); }
 
-__device__ uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
-
 __device__ void load_tile(__nv_bfloat16* tile, const __nv_bfloat16* from, int first_row, int column, int k) {
   for (int i = threadIdx.x; i < kTile * kDepth / 8; i += kThreads) {
     const int row = i / 4, chunk = i % 4;
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(tile + place(row, chunk))),
                  "l"(from + static_cast<int64_t>(first_row + row) * k + column + chunk * 8));
   }
-}
-
-__device__ void load_matrices(uint32_t (&r)[4], const __nv_bfloat16* p) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(shared_address(p)));
-}
-
-__device__ void multiply(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
 // kWait: how many groups may still be on their way when a stage is read; 1 is right.
