@@ -86,13 +86,15 @@ void Block::report(FaultKind kind, const std::string& message) const {
   place.kernel = launch_.program.kernel;
   place.block = index_;
   place.one_thread = false;
-  throw DeviceFault(kind, place, message + ":" + where);
+  throw DeviceFault(kind, place, fmt::format("{}:{}", message, where));
 }
 
 void Block::report_deadlock() const { report(FaultKind::kDeadlock, "deadlock, no thread of a block can go on"); }
 
 void Block::report_counts(uint32_t barrier, uint32_t expected) const {
-  const auto count = [](uint32_t threads) { return threads == 0 ? "all" : std::to_string(threads); };
+  const auto count = [](uint32_t expected_there) {
+    return expected_there == 0 ? std::string("all") : fmt::format("{}", expected_there);
+  };
   report(FaultKind::kDivergence,
          fmt::format("a thread comes to barrier {} as one of {}, others wait there as some of {}", barrier,
                      count(expected), count(barriers_[barrier].expected)));

@@ -116,9 +116,11 @@ class Memory {
 
   /// The allocation whose 2^36 bytes hold the address, or null.
   Region* find(uint64_t address) const {
-    const uint64_t slot = (address - kGlobalWindow) >> kSlotBits;
+    const uint64_t slot = slot_of(address);
     return slot < regions_.size() ? regions_[slot].get() : nullptr;
   }
+  /// Allocations are numbered from 0.
+  static uint64_t slot_of(uint64_t address) { return (address - kGlobalWindow) >> kSlotBits; }
   /// "4 bytes past the end of x (400 bytes at 0x...)"
   std::string describe(uint64_t address) const;
 

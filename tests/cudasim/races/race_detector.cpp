@@ -37,6 +37,7 @@ void RaceDetector::on_launch(const Program& program, Dim3, Dim3 block) {
   last_resident_ = nullptr;
   handovers_.clear();
   copies_.clear();
+  first_copy_ = 0;
 }
 
 void RaceDetector::on_block_begin(uint64_t block, uint64_t shared_bytes) {
@@ -58,11 +59,11 @@ RaceDetector::ResidentBlock& RaceDetector::resident(uint64_t block) {
   return *last_resident_;
 }
 
-Shadow& RaceDetector::shadow_of(uint64_t address) {
-  const Region& region = *memory_.find(address);
-  std::unique_ptr<Shadow>& shadow = shadows_[region.base];
-  if (shadow == nullptr) shadow = std::make_unique<Shadow>(region.size);
-  return *shadow;
+Shadow& RaceDetector::shadow_of(const Region& region) {
+  const uint64_t slot = Memory::slot_of(region.base);
+  if (slot >= shadows_.size()) shadows_.resize(slot + 1);
+  if (shadows_[slot] == nullptr) shadows_[slot] = std::make_unique<Shadow>(region.size);
+  return *shadows_[slot];
 }
 
 // Of an operation that is not the current one.
@@ -89,8 +90,9 @@ void RaceDetector::check(const MemoryAccess& access, ResidentBlock* block, Epoch
     return earlier.operation == current_ ? knows(earlier) : operation_known(earlier);
   };
   const bool shared = access.space == Space::kShared;
-  const uint64_t base = shared ? 0 : memory_.find(access.address)->base;
-  Shadow& shadow = shared ? block->shared : shadow_of(access.address);
+  const Region* const region = shared ? nullptr : memory_.find(access.address);
+  const uint64_t base = shared ? 0 : region->base;
+  Shadow& shadow = shared ? block->shared : shadow_of(*region);
   shadow.each(access.address - base, access.bytes, [&](Cell& cell, uint64_t at) {
     const Epoch rival = record(cell, epoch, known);
     if (rival.operation == 0) return;
@@ -105,8 +107,9 @@ void RaceDetector::touch(uint64_t address, uint64_t bytes, Kind kind) {
   Epoch epoch;
   epoch.operation = current_;
   epoch.access = class_of(kind, false);
-  const uint64_t base = memory_.find(address)->base;
-  shadow_of(address).each(address - base, bytes, [&](Cell& cell, uint64_t at) {
+  const Region& region = *memory_.find(address);
+  const uint64_t base = region.base;
+  shadow_of(region).each(address - base, bytes, [&](Cell& cell, uint64_t at) {
     const Epoch rival =
         record(cell, epoch, [&](const Epoch& e) { return e.operation == current_ || operation_known(e); });
     if (rival.operation != 0) report(epoch, rival, memory_.describe(base + at));
@@ -166,20 +169,22 @@ void RaceDetector::on_arrival(uint64_t block, uint32_t barrier, std::span<const 
 }
 
 void RaceDetector::on_copy_issued(const ThreadId& by, uint64_t copy) {
-  copies_[copy] = resident(by.block).clocks.issue_copy(by.thread);
+  if (copies_.empty()) first_copy_ = copy;
+  copies_.push_back(resident(by.block).clocks.issue_copy(by.thread));
 }
 
 void RaceDetector::on_copy_access(uint64_t copy, const MemoryAccess& access) {
   ResidentBlock& block = resident(access.by.block);
-  const CopyClock& clock = copies_.at(copy);
+  const CopyClock& clock = copy_clock(copy);
   check(access, &block, epoch_of(access, block.clocks.threads() + clock.thread, clock.number),
         [&](const Epoch& earlier) { return block.clocks.knows(clock, earlier); });
 }
 
 void RaceDetector::on_copy_waited(const ThreadId& by, uint64_t copy) {
   ThreadClock& clock = resident(by.block).clocks[by.thread];
-  clock.copies_waited = std::max(clock.copies_waited, copies_.at(copy).number);
-  copies_.erase(copy);
+  clock.copies_waited = std::max(clock.copies_waited, copy_clock(copy).number);
+  copy_clock(copy).known = nullptr;
+  for (; !copies_.empty() && copies_.front().known == nullptr; ++first_copy_) copies_.pop_front();
 }
 
 std::string RaceDetector::tell(const Epoch& epoch) const {

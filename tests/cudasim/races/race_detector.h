@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -33,7 +34,9 @@ class RaceDetector : public Observer {
   /// The operation itself accesses global memory, as a copy does.
   void touch(uint64_t address, uint64_t bytes, MemoryAccess::Kind kind);
   /// The allocation is gone.
-  void forget(uint64_t address) { shadows_.erase(address); }
+  void forget(uint64_t address) {
+    if (Memory::slot_of(address) < shadows_.size()) shadows_[Memory::slot_of(address)] = nullptr;
+  }
 
   void on_launch(const Program& program, Dim3 grid, Dim3 block) override;
   void on_block_begin(uint64_t block, uint64_t shared_bytes) override;
@@ -65,7 +68,8 @@ class RaceDetector : public Observer {
   };
 
   ResidentBlock& resident(uint64_t block);
-  Shadow& shadow_of(uint64_t address);
+  Shadow& shadow_of(const Region& region);
+  CopyClock& copy_clock(uint64_t copy) { return copies_[copy - first_copy_]; }
   bool operation_known(const Epoch& epoch) const;
   void pass_on(ResidentBlock& block, const MemoryAccess& access);
   template <class Knows>
@@ -81,9 +85,10 @@ class RaceDetector : public Observer {
   std::unordered_map<uint64_t, std::unique_ptr<ResidentBlock>> blocks_;
   uint64_t last_block_ = ~uint64_t{0};
   ResidentBlock* last_resident_ = nullptr;
-  std::unordered_map<uint64_t, std::unique_ptr<Shadow>> shadows_;  // by the first address of the allocation
-  std::unordered_map<uint64_t, Handed> handovers_;                 // by address in global memory, of one operation
-  std::unordered_map<uint64_t, CopyClock> copies_;
+  std::vector<std::unique_ptr<Shadow>> shadows_;    // by number of the allocation
+  std::unordered_map<uint64_t, Handed> handovers_;  // by address in global memory, of one operation
+  std::deque<CopyClock> copies_;                    // from number first_copy_ on; those waited for know nothing
+  uint64_t first_copy_ = 0;
 };
 
 }  // namespace annulus::cudasim
