@@ -153,7 +153,7 @@ struct Choose {
   template <class T>
   T operator()(T a, T b) const {
     const bool before = kMax ? rank(a) > rank(b) : rank(a) < rank(b);
-    return !is_nan(a) & (is_nan(b) | before) ? a : b;
+    return (!is_nan(a)) & (is_nan(b) | before) ? a : b;
   }
 };
 template <bool kMax>
