@@ -110,6 +110,14 @@ TEST(Lanes, WarpBarriersMayBeReachedAtDifferentPlaces) {
   EXPECT_EQ(machine.memory.download<uint32_t>(out, 32)[3], 77u);
 }
 
+// Even lanes meet, and odd ones: one instruction, two masks.
+TEST(Lanes, WarpBarriersOfSeveralMasks) {
+  expect_warp(
+      "and.b32 %r4, %r3, 1; setp.eq.u32 %p1, %r4, 1; selp.b32 %r5, 0xaaaaaaaa, 0x55555555, %p1;\n"
+      "bar.warp.sync %r5; add.u32 %r9, %r1, 1;",
+      "%r9", [](uint32_t lane) { return lane + 1; }, [](uint32_t lane) { return lane; });
+}
+
 // Where threads are counted, the eight of the second warp stand for 32.
 TEST(Lanes, BarriersThatCountAndBarriersThatAreLeft) {
   Machine counted(

@@ -94,8 +94,11 @@ TEST_F(Races, AnArrivalTellsAndIsNotTold) {
   races_.on_arrival(0, 3, std::vector<uint32_t>{1});
   write({0, 1}, x_ + 16);  // after its arrival
   write({0, 2}, x_ + 32);
+  write({0, 9}, x_ + 64);
+  races_.on_arrival(0, 3, std::vector<uint32_t>{9});
   races_.on_barrier(0, 3, std::vector<uint32_t>{2});
   EXPECT_FINE(read({0, 2}, x_));
+  EXPECT_FINE(read({0, 2}, x_ + 64));
   EXPECT_RACE(read({0, 2}, x_ + 16));
   EXPECT_RACE(read({0, 1}, x_ + 32));
   // The next phase of that barrier begins with nobody's arrival.
@@ -136,6 +139,16 @@ TEST_F(Races, AReleaseCoversWhatWasBeforeItAlone) {
   write({0, 1}, data_);
   read({1, 7}, flag_, kAcquires);
   EXPECT_RACE(read({1, 7}, data_));
+}
+
+TEST_F(Races, MessagesTellOfMessages) {
+  write({0, 1}, data_);
+  write({0, 1}, flag_, kReleases);
+  read({1, 1}, flag_, kAcquires);
+  write({1, 1}, x_, kReleases);
+  read({2, 1}, x_, kAcquires);
+  EXPECT_FINE(read({2, 1}, data_));
+  EXPECT_RACE(read({2, 2}, data_));
 }
 
 TEST_F(Races, WithinABlockItsScopeIsEnough) {
@@ -214,6 +227,18 @@ TEST_F(Races, WhoSeesAStrongWriteComesAfterIt) {
   read({1, 0}, flag_, kRelaxed);
   EXPECT_RACE(write({1, 1}, flag_));
   EXPECT_FINE(write({1, 0}, flag_));
+}
+
+TEST_F(Races, OnlyTheStrongWriteThatWasSeen) {
+  atomic({0, 0}, flag_);
+  read({1, 0}, flag_, kRelaxed);
+  atomic({2, 0}, flag_);
+  EXPECT_RACE(write({1, 0}, flag_));
+
+  start();
+  write({0, 0}, flag_, kRelaxed);
+  write({1, 0}, flag_, kRelaxed);
+  EXPECT_RACE(write({1, 0}, flag_));  // it has not seen what it replaced
 }
 
 // Another block's counting does not tell of who made the counter zero.
@@ -298,6 +323,9 @@ TEST_F(Races, ACopyKnowsWhatWasWaitedForWhenItWasIssued) {
   EXPECT_RACE(land(second, me, 128, x_));
   const uint64_t third = issue(me);
   EXPECT_FINE(land(third, me, 128, x_));
+  const uint64_t fourth = issue(me);
+  write(me, x_ + 64);
+  EXPECT_RACE(land(fourth, me, 192, x_ + 64));
 }
 
 // However many have read a word, the one that a writer does not know of is found.
@@ -322,6 +350,19 @@ TEST_F(Races, OneReaderOfMany) {
   }
 }
 
+// One reader's last read counts, not its first, which the writer knows of.
+TEST_F(Races, TheLastReadOfAReader) {
+  std::vector<uint32_t> others = {0};
+  read({0, 1}, data_);  // has a place of its own
+  read({0, 50}, data_);
+  races_.on_warp_sync(0, std::vector<uint32_t>{0, 50});
+  read({0, 50}, data_);
+  for (uint32_t thread = 60; thread < 100; ++thread) read({0, thread}, data_), others.push_back(thread);
+  others.push_back(1);
+  barrier(0, others);
+  EXPECT_RACE(write({0, 0}, data_));
+}
+
 TEST_F(Races, OperationsAreOrderedByTheirClocks) {
   races_.begin("first", 0, {1});
   start();
@@ -339,6 +380,18 @@ TEST_F(Races, OperationsAreOrderedByTheirClocks) {
   races_.begin("fourth", 0, {2, 1, 1});
   EXPECT_FINE(races_.touch(data_, 4, Kind::kWrite));
   EXPECT_FINE(races_.touch(x_, 16, Kind::kWrite));
+}
+
+// Blocks of two kernels have the same numbers, and are not the same.
+TEST_F(Races, ScopesOfTwoKernels) {
+  races_.begin("first", 0, {1});
+  start();
+  atomic({0, 3}, flag_, kRelaxedInBlock);
+  atomic({0, 3}, data_);
+  races_.begin("second", 1, {0, 1});
+  start();
+  EXPECT_RACE(atomic({0, 3}, flag_, kRelaxedInBlock));
+  EXPECT_FINE(atomic({0, 3}, data_));
 }
 
 // Readers of many operations: all that one did is told by one of its reads.

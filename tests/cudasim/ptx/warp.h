@@ -127,6 +127,7 @@ class Warp {
   void scatter(const Op& op, LaneMask active);
   void sync(const Op& op, LaneMask active);
   void warp_barrier(const Op& op, LaneMask active);
+  void release_at_warp_barrier(const Op& op, LaneMask members);
   void block_barrier(const Op& op, LaneMask active);
   void exit(const Op& op, LaneMask active);
   void leave_inactive_behind(LaneMask active);

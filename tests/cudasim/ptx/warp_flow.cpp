@@ -131,24 +131,38 @@ void Warp::sync(const Op& op, LaneMask active) {
   if (incomplete != 0) fragments_.push_back(waiting);
 }
 
-// Unlike the others, __syncwarp() may be reached at different places of the program.
+// Unlike the others, __syncwarp() may be reached at different places of the program. Lanes at one place may belong to
+// different masks.
 void Warp::warp_barrier(const Op& op, LaneMask active) {
   leave_inactive_behind(active);
-  Fragment& now = fragments_[current_];
-  const LaneMask members = words(op.slots[0])[std::countr_zero(active)] & alive_;
-  now.state = Fragment::State::kAtSync;
-  LaneMask here = 0;
+  fragments_[current_].state = Fragment::State::kAtSync;
+  const uint32_t* const masks = words(op.slots[0]);
+  for (LaneMask left = active; left != 0;) {
+    const LaneMask members = masks[std::countr_zero(left)] & alive_;
+    left &= ~(members | (left & -left));
+    release_at_warp_barrier(op, members);
+  }
+}
+
+// Lets these lanes go on, if all of them have come.
+void Warp::release_at_warp_barrier(const Op& op, LaneMask members) {
   const auto waits = [&](const Fragment& fragment) {
     return fragment.state == Fragment::State::kAtSync && program_.code[fragment.pc].control == Control::kWarpBarrier;
   };
+  LaneMask here = 0;
   for (const Fragment& fragment : fragments_)
     if (waits(fragment)) here |= fragment.lanes;
   if ((here & members) != members) return;
-  count_run(members);
-  for (Fragment& fragment : fragments_) {
-    if (!waits(fragment) || (fragment.lanes & ~members) != 0) continue;
-    fragment.state = Fragment::State::kReady;
-    ++fragment.pc;
+  const auto pc = static_cast<uint32_t>(&op - program_.code.data());
+  runs_.add(pc, pc + 1, static_cast<uint32_t>(std::popcount(members)));
+  for (size_t i = fragments_.size(); i-- > 0;) {
+    const LaneMask stay = fragments_[i].lanes & ~members;
+    if (!waits(fragments_[i]) || stay == fragments_[i].lanes) continue;
+    if (stay != 0) fragments_.push_back({fragments_[i].pc, stay, Fragment::State::kAtSync, 0});
+    Fragment& released = fragments_[i];
+    released.lanes &= members;
+    released.state = Fragment::State::kReady;
+    ++released.pc;
   }
   if (Observer* observer = block_.launch().options.observer) {
     std::vector<uint32_t> threads;
