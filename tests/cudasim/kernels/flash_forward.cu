@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "tensor_core.cuh"
+#include "tests/cudasim/kernels/tensor_core.cuh"
 
 namespace {
 
