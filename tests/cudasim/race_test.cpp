@@ -105,6 +105,7 @@ TEST_F(Races, AnArrivalTellsAndIsNotTold) {
   write({0, 4}, x_ + 48);
   races_.on_barrier(0, 3, std::vector<uint32_t>{5});
   EXPECT_RACE(read({0, 5}, x_ + 48));
+  EXPECT_RACE(read({0, 5}, x_));
 }
 
 // A message from one block to another: data, then a flag.
