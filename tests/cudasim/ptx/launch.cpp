@@ -156,12 +156,6 @@ uint64_t LoadedModule::address_of(const std::string& variable) const {
   return found->second;
 }
 
-uint64_t LoadedModule::size_of_variable(const std::string& variable) const {
-  for (const Variable& one : module_->variables)
-    if (one.name == variable) return one.size;
-  throw PtxError("the module has no variable " + variable);
-}
-
 const Program& LoadedModule::kernel(const std::string& name) {
   std::vector<const Function*> found;
   for (const auto& [full, function] : module_->functions)

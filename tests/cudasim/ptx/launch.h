@@ -55,7 +55,6 @@ class LoadedModule {
   /// Throws PtxError for an unknown kernel (a unique part of its name will do) or instruction.
   const Program& kernel(const std::string& name);
   uint64_t address_of(const std::string& variable) const;
-  uint64_t size_of_variable(const std::string& variable) const;
 
  private:
   std::shared_ptr<const Module> module_;

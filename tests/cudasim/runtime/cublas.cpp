@@ -11,8 +11,6 @@
 
 struct cublasContext {
   cudaStream_t stream = nullptr;
-  cublasPointerMode_t pointers = CUBLAS_POINTER_MODE_HOST;
-  cublasMath_t math = CUBLAS_DEFAULT_MATH;
 };
 
 using namespace annulus::cudasim;
@@ -150,15 +148,13 @@ cublasStatus_t cublasGetStream_v2(cublasHandle_t handle, cudaStream_t* stream) {
   *stream = handle->stream;
   return CUBLAS_STATUS_SUCCESS;
 }
-cublasStatus_t cublasSetPointerMode_v2(cublasHandle_t handle, cublasPointerMode_t mode) {
+cublasStatus_t cublasSetPointerMode_v2(cublasHandle_t, cublasPointerMode_t mode) {
   if (mode != CUBLAS_POINTER_MODE_HOST) return CUBLAS_STATUS_NOT_SUPPORTED;
-  handle->pointers = mode;
   return CUBLAS_STATUS_SUCCESS;
 }
 // Only modes that do not round the operands: TF32 would.
-cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode) {
+cublasStatus_t cublasSetMathMode(cublasHandle_t, cublasMath_t mode) {
   if ((mode & 0xf) != CUBLAS_DEFAULT_MATH && (mode & 0xf) != CUBLAS_PEDANTIC_MATH) return CUBLAS_STATUS_NOT_SUPPORTED;
-  handle->math = mode;
   return CUBLAS_STATUS_SUCCESS;
 }
 // A product needs none here.

@@ -146,8 +146,6 @@ class Simulation {
   uint32_t begin_on_host(const std::string& name);
   /// What the stream does next also comes after all of this.
   void join_clocks(Stream& stream, const QueueClock& clock);
-  /// The work at the head of the stream is over. Work whose step() returns true need not call it.
-  void finish(Stream& stream);
   /// What the calling host knows includes the milestone from now on.
   void learn(const Awaited& milestone);
 
@@ -182,6 +180,7 @@ class Simulation {
   void hand_over(Host& from, Host& to);
   std::vector<Stream*> ready_streams() const;
   void step(Stream& stream);
+  void finish(Stream& stream);
   bool is_over() const;
   void report_deadlock();
 
